@@ -1,0 +1,18 @@
+"""The base of the SDK's pydantic models: frozen, strict about unknown fields, and silent about values."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["Model"]
+
+
+class Model(BaseModel):
+    """A frozen model whose ``repr`` and whose validation errors show no values: they may be personal data."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, ser_json_bytes="base64", val_json_bytes="base64")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    __str__ = __repr__
