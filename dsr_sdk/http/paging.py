@@ -1,0 +1,192 @@
+"""Paging: how to get from one page to the next, for each way vendors do it.
+
+Every strategy streams, notices a loop, refuses to mistake a body without the promised list for an empty page, and raises at the page
+limit instead of truncating.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dsr_sdk.errors import RejectedError
+from dsr_sdk.http.reply import Reply
+
+__all__ = ["Cursor", "LinkHeader", "NextUrl", "Offset", "PageNumber", "Paging", "StartingAfter", "at"]
+
+MAX_PAGES = 10_000
+
+
+def at(body: Any, path: str) -> Any:
+    """The value at a dotted path (``meta.after_cursor``); None when any step is missing. The empty path is the body itself."""
+    for step in path.split(".") if path else ():
+        if not isinstance(body, Mapping):
+            return None
+        body = body.get(step)
+    return body
+
+
+def items_at(reply: Reply, path: str) -> list[Any]:
+    """The list at a path. A body without it is an error, never an empty page."""
+    found = at(reply.json(), path)
+    if not isinstance(found, list):
+        raise RejectedError(f"{reply.call} answered {reply.status} without the list {path or '(the body)'!r}", status=reply.status)
+    return found
+
+
+class Paging(Protocol):
+    """A way of paging. ``items`` is where the list stands; `next_page` names what changes for the next request."""
+
+    @property
+    def items(self) -> str: ...
+
+    def first(self) -> Mapping[str, Any]:
+        """Parameters added to the first request (a page size)."""
+        ...
+
+    def next_page(self, reply: Reply, items: list[Any], sent: int) -> Mapping[str, Any] | str | None:
+        """Parameters for the next request, or its URL, or None at the end. `sent` counts the items seen before this page."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The answer carries the cursor of the next page (``meta.after_cursor``), sent back as ``param``.
+
+    With ``more`` the flag at that path decides; without it a missing or empty cursor is the end.
+    """
+
+    items: str
+    cursor: str
+    param: str
+    more: str = ""
+    size_param: str = ""
+    size: int = 100
+
+    def first(self) -> Mapping[str, Any]:
+        return {self.size_param: self.size} if self.size_param else {}
+
+    def next_page(self, reply: Reply, items: list[Any], sent: int) -> Mapping[str, Any] | None:
+        body = reply.json()
+        if self.more and not at(body, self.more):
+            return None
+        cursor = at(body, self.cursor)
+        if cursor in (None, ""):
+            if self.more:
+                raise RejectedError(f"{reply.call} promises another page and names no cursor", status=reply.status)
+            return None
+        return {self.param: cursor}
+
+
+@dataclass(frozen=True, slots=True)
+class StartingAfter:
+    """The id of a page's last item asks for the next one (Stripe)."""
+
+    items: str
+    param: str = "starting_after"
+    more: str = "has_more"
+    id: str = "id"
+    size_param: str = "limit"
+    size: int = 100
+
+    def first(self) -> Mapping[str, Any]:
+        return {self.size_param: self.size}
+
+    def next_page(self, reply: Reply, items: list[Any], sent: int) -> Mapping[str, Any] | None:
+        if not at(reply.json(), self.more):
+            return None
+        last = at(items[-1], self.id) if items else None
+        if not last:
+            raise RejectedError(f"{reply.call} promises another page after one without items", status=reply.status)
+        return {self.param: last}
+
+
+@dataclass(frozen=True, slots=True)
+class PageNumber:
+    """Pages are numbered; a page shorter than ``size`` is the last, unless ``total`` (a path to the number of pages) says otherwise."""
+
+    items: str
+    param: str = "page"
+    size_param: str = "per_page"
+    size: int = 100
+    start: int = 1
+    total: str = ""
+
+    def first(self) -> Mapping[str, Any]:
+        return {self.param: self.start, self.size_param: self.size}
+
+    def next_page(self, reply: Reply, items: list[Any], sent: int) -> Mapping[str, Any] | None:
+        page = self.start + sent // self.size
+        total = at(reply.json(), self.total) if self.total else None
+        if isinstance(total, int):
+            return {self.param: page + 1, self.size_param: self.size} if page + 1 - self.start < total and items else None
+        return {self.param: page + 1, self.size_param: self.size} if len(items) >= self.size else None
+
+
+@dataclass(frozen=True, slots=True)
+class Offset:
+    """Items are counted; ``total`` is the path to their number when the vendor gives one."""
+
+    items: str
+    param: str = "offset"
+    size_param: str = "count"
+    size: int = 100
+    total: str = ""
+
+    def first(self) -> Mapping[str, Any]:
+        return {self.param: 0, self.size_param: self.size}
+
+    def next_page(self, reply: Reply, items: list[Any], sent: int) -> Mapping[str, Any] | None:
+        seen = sent + len(items)
+        total = at(reply.json(), self.total) if self.total else None
+        more = seen < total if isinstance(total, int) else len(items) >= self.size
+        return {self.param: seen, self.size_param: self.size} if more and items else None
+
+
+_LINK = re.compile(r'<([^<>]{1,4000})>((?:\s*;\s*[\w*-]+\s*=\s*(?:"[^"]*"|[^\s;,"]+))*)')
+_REL = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))', re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkHeader:
+    """The ``Link`` header names the next page (RFC 8288). ``items`` is empty when the body itself is the list."""
+
+    items: str = ""
+    rel: str = "next"
+    size_param: str = ""
+    size: int = 100
+
+    def first(self) -> Mapping[str, Any]:
+        return {self.size_param: self.size} if self.size_param else {}
+
+    def next_page(self, reply: Reply, items: list[Any], sent: int) -> str | None:
+        for target, parameters in _LINK.findall(reply.headers.get("link", "")):
+            rel = _REL.search(parameters)
+            if rel and self.rel in (rel.group(1) or rel.group(2)).split():
+                return str(target)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class NextUrl:
+    """The body names the URL of the next page (JSON:API ``links.next``, ``next_page``, ``next_page_uri``)."""
+
+    items: str
+    next: str = "links.next"
+    size_param: str = ""
+    size: int = 100
+    more: str = ""
+
+    def first(self) -> Mapping[str, Any]:
+        return {self.size_param: self.size} if self.size_param else {}
+
+    def next_page(self, reply: Reply, items: list[Any], sent: int) -> str | None:
+        body = reply.json()
+        if self.more and not at(body, self.more):
+            return None
+        url = at(body, self.next)
+        if isinstance(url, Mapping):  # JSON:API lets a link be an object with an href
+            url = url.get("href")
+        return url if isinstance(url, str) and url else None
