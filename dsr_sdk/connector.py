@@ -319,7 +319,7 @@ class Connector:
 
     @final
     @hookimpl
-    def dsr_email(self, subject: Subject, type: RequestType, letterhead: Letterhead) -> Letter:  # noqa: A002 - the field's own word
+    def dsr_email(self, subject: Subject, type: RequestType, letterhead: Letterhead) -> Letter:
         self._demand(Verb.EMAIL)
         letter: Letter = self.email(subject, type, letterhead)  # type: ignore[attr-defined]  # checked at class definition
         return letter

@@ -60,7 +60,7 @@ def dsr_opt_out(source: str, api: Api, match: Match) -> Outcome:
 
 
 @hookspec(firstresult=True)
-def dsr_email(source: str, subject: Subject, type: RequestType, letterhead: Letterhead) -> Letter:  # noqa: A002 - the field's own word
+def dsr_email(source: str, subject: Subject, type: RequestType, letterhead: Letterhead) -> Letter:
     """The letter that asks the vendor's privacy address to do it. The host sends it, once."""
     raise AssertionError("a specification is never called")
 
@@ -91,5 +91,5 @@ def dsr_connector_failed(slug: str, error: str) -> None:
 
 
 @hookspec
-def dsr_request_closed(case: str, type: RequestType) -> None:  # noqa: A002 - the field's own word
+def dsr_request_closed(case: str, type: RequestType) -> None:
     """A request is finished: every data source has answered."""

@@ -1,0 +1,220 @@
+"""The worker's side: carry out one unit of work at one data source, and turn whatever happens into results. Writes nothing but spools."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dsr_sdk.engine.work import EFFECTS, Acted, Broke, Exported, Found, Result, Sent, Unit, identities_of, match_from_json
+from dsr_sdk.errors import ConfigError, ContractError, DsrError, RejectedError, UnsupportedError
+from dsr_sdk.http import Api, SourceHttp
+from dsr_sdk.ledger.database import reading, writing
+from dsr_sdk.ledger.spool import SpoolWriter
+from dsr_sdk.ledger.store import Ledger
+from dsr_sdk.ledger.tasks import Task
+from dsr_sdk.registry import DataSource, Registry
+from dsr_sdk.request import RequestType, Subject
+from dsr_sdk.result import Match, Outcome, Record, Retained
+
+if TYPE_CHECKING:
+    from dsr_sdk.mail.post import Post
+
+__all__ = ["Performer", "spool_path"]
+
+
+def spool_path(spool: Path, case: str, task: int) -> Path:
+    """Where the records that a task exported wait, sealed, for the copy package."""
+    return spool / case / f"{task}.sealed"
+
+
+class Performer:
+    """Carries out units for one data source. Called from several threads.
+
+    Args:
+        source: The configured data source.
+        registry: Holds its hooks, and the host's wrappers around them.
+        http: Its HTTP side; None for sources without an API.
+        ledger: Read for letters, and told right before a letter leaves.
+        spool: Where exported records are written, sealed.
+        post: How letters are sent; None when mail is not configured.
+        on_step: Told the name of every step of the journal (tests kill the process there).
+    """
+
+    def __init__(
+        self,
+        source: DataSource,
+        registry: Registry,
+        http: SourceHttp | None,
+        ledger: Ledger,
+        *,
+        spool: Path,
+        post: Post | None = None,
+        on_step: Callable[[str], None] = lambda step: None,
+    ) -> None:
+        self.source = source
+        self.connector = source.connector
+        self._registry = registry
+        self._http = http
+        self._ledger = ledger
+        self._spool = spool
+        self._post = post
+        self._on_step = on_step
+
+    def perform(self, unit: Unit) -> list[Result]:
+        """Carry out a unit: one result for each of its tasks, in order. Never raises for what a connector does."""
+        try:
+            return self._dispatch(unit)
+        except DsrError as error:
+            if isinstance(error, RejectedError) and len(unit.tasks) > 1 and not unit.poll:
+                # The vendor refused the call as a whole, so nothing was done: one bad item must not take the others along.
+                middle = len(unit.tasks) // 2
+                halves = (Unit(unit.action, unit.tasks[:middle]), Unit(unit.action, unit.tasks[middle:]))
+                return [result for half in halves for result in self.perform(half)]
+            error.source = error.source or self.source.name
+            return [Broke(task, error) for task in unit.tasks]
+        except Exception as error:  # noqa: BLE001 - a connector's bug is reported as one, and stops only its own task
+            return [Broke(task, _bug(unit.action, error, self.source.name)) for task in unit.tasks]
+
+    def _dispatch(self, unit: Unit) -> list[Result]:
+        if unit.poll:
+            return self._poll(unit)
+        if unit.action == "find":
+            return self._find(unit.tasks)
+        if unit.action == "verify":
+            return [self._verify(unit.tasks[0])]
+        if unit.action == "export":
+            return [self._export(unit.tasks[0])]
+        if unit.action == "email":
+            return [self._email(unit.tasks[0])]
+        if unit.action in EFFECTS:
+            return self._effect(unit)
+        raise ContractError(f"nothing performs {unit.action!r}", source=self.source.name)
+
+    def _api(self, task: Task | None = None) -> Api:
+        if self._http is None:
+            raise ConfigError("this data source has no API", source=self.source.name)
+        key = self._ledger.vault.fingerprint("operation", task.case, str(task.id)).hex()[:32] if task is not None else None
+        return self._http.api(operation_key=key)
+
+    def _call(self, hook: str, **arguments: Any) -> Any:
+        return self._registry.caller(hook, self.source.name)(source=self.source.name, **arguments)
+
+    # --- searching -----------------------------------------------------------------------------------------------------------------
+
+    def _find(self, tasks: Sequence[Task]) -> list[Result]:
+        subjects = [Subject.model_construct(identities=identities_of(task.payload["identities"])) for task in tasks]
+        found = self._call("dsr_find", api=self._api(), subjects=subjects)
+        return [Found(task, list(matches)) for task, matches in zip(tasks, found, strict=True)]
+
+    def _verify(self, task: Task) -> Result:
+        """Search again with everything that was searched with before. What is still there, and should not be, is the result."""
+        spared = {(resource, id_) for resource, id_ in task.payload["spared"]}
+        left: dict[tuple[str, str], Match] = {}
+        api = self._api()
+        for identity in identities_of(task.payload["identities"]):
+            subject = Subject.model_construct(identities=(identity,))
+            for match in self._call("dsr_find", api=api, subjects=[subject])[0]:
+                holds = self.connector.held(match.resource)
+                wanted = holds.on_erase is not Retained and (task.payload["scope"] == "account" or holds.scope.value == "app_data")
+                if wanted and (match.resource, match.id) not in spared:
+                    left[match.resource, match.id] = match
+        return Found(task, list(left.values()))
+
+    def _export(self, task: Task) -> Result:
+        match = match_from_json(task.payload)
+        if task.key is None:
+            raise ContractError("an export needs the key of its case", source=self.source.name)
+        path = spool_path(self._spool, task.case, task.id)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with SpoolWriter(path, task.key, f"spool:{task.id}") as spool:
+            for record in self._call("dsr_export", api=self._api(), match=match):
+                spool.write_line(_line(record, self.source.name))
+        self._on_step("spooled")
+        return Exported(task, spool.lines, spool.sha256)
+
+    # --- acting --------------------------------------------------------------------------------------------------------------------
+
+    def _effect(self, unit: Unit) -> list[Result]:
+        results: dict[int, Result] = {}
+        fresh: list[Task] = []
+        for task in unit.tasks:
+            recovered = self._recover(task) if task.state == "acting" or task.intent_at is not None else None
+            if recovered is None:
+                fresh.append(task)
+            else:
+                results[task.id] = Acted(task, recovered)
+        # Two requests of one person, or one found twice, meet here: the vendor is asked once and the answer counts for both.
+        groups: dict[tuple[str, str], list[Task]] = {}
+        for task in fresh:
+            groups.setdefault((task.payload["resource"], task.payload["id"]), []).append(task)
+        if groups:
+            matches = [match_from_json(tasks[0].payload) for tasks in groups.values()]
+            self._on_step("before effect")
+            outcomes = self._act(unit.action, matches, fresh[0])
+            self._on_step("after effect")
+            for tasks, outcome in zip(groups.values(), outcomes, strict=True):
+                for task in tasks:
+                    results[task.id] = Broke(task, outcome) if isinstance(outcome, DsrError) else Acted(task, outcome)
+        return [results[task.id] for task in unit.tasks]
+
+    def _act(self, action: str, matches: Sequence[Match], first: Task) -> Sequence[Outcome | DsrError]:
+        for match in matches:
+            if self.connector.held(match.resource).on_erase is Retained and action == "erase":
+                raise ContractError(f"{match.resource} is retained and must not be erased", source=self.source.name)
+        api = self._api(first)
+        if action == "erase":
+            outcomes: Sequence[Outcome | DsrError] = self._call("dsr_delete", api=api, matches=matches)
+            return outcomes
+        return [self._call("dsr_opt_out", api=api, match=match) for match in matches]
+
+    def _recover(self, task: Task) -> Outcome | None:
+        """After an interruption: ask the vendor what became of it, where the connector knows how."""
+        outcome: Outcome | None = self._call("dsr_recover", api=self._api(task), match=match_from_json(task.payload))
+        return outcome
+
+    def _poll(self, unit: Unit) -> list[Result]:
+        job = unit.tasks[0].job
+        outcome = self._call("dsr_poll", api=self._api(), job=job)
+        return [Acted(task, outcome) for task in unit.tasks]
+
+    def _email(self, task: Task) -> Result:
+        if self._post is None:
+            raise ConfigError("no mail server is configured", field="mail.host", source=self.source.name, fix="fill in [mail] in dsr.toml")
+        with reading(self._ledger.engine) as connection:
+            request = self._ledger.cases.requests(connection, [task.case])[task.case]
+        if request.type is not RequestType.DELETION:
+            raise UnsupportedError("letters ask for deletion only", source=self.source.name)
+        letter = self._call("dsr_email", subject=request.subject, type=request.type, letterhead=self._post.letterhead)
+        key = self._ledger.vault.fingerprint("operation", task.case, str(task.id)).hex()
+
+        def handing_over() -> None:
+            with writing(self._ledger.engine) as connection:
+                self._ledger.tasks.begin(connection, [task], datetime.now(UTC), step="handover")
+            self._on_step("handover")
+
+        self._on_step("before mail")
+        receipt = self._post.send(letter, key=key, before_data=handing_over)
+        self._on_step("after mail")
+        return Sent(task, receipt.message_id, cc_refused=bool(receipt.refused))
+
+
+def _line(record: Record, source: str) -> bytes:
+    try:
+        return json.dumps(
+            {"resource": record.resource, "data": record.data}, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False
+        ).encode()
+    except (TypeError, ValueError):
+        raise ContractError(f"a record of {record.resource} is not JSON", source=source) from None
+
+
+def _bug(action: str, error: Exception, source: str) -> ContractError:
+    """A connector's exception as an error that says where, and repeats no value (an exception's own text often does)."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = next((frame for frame in reversed(frames) if "dsr_sdk" not in frame.filename and "site-packages" not in frame.filename), frames[-1])
+    return ContractError(
+        f"{action} raised {type(error).__name__} at {Path(own.filename).name}:{own.lineno}", source=source, fix="report it to the author"
+    )

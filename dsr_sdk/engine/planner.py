@@ -1,0 +1,293 @@
+"""Planning: search every data source with every identity it understands, let what is found open further sources, and write the plan.
+
+Searching changes nothing at a vendor, so a plan may be made as often as one likes. Many cases are planned at once, because sources
+with a batch lookup search for many people in one call.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from dsr_sdk.connector import Connector, Process, Verb
+from dsr_sdk.engine.plan import Deed, Plan, PlannedMatch, PlannedSource, Standing, plan_hash
+from dsr_sdk.engine.work import identities_of, match_from_json
+from dsr_sdk.identity import AnyIdentity, ControllerId, VendorId
+from dsr_sdk.ledger.book import Book
+from dsr_sdk.ledger.database import reading, writing
+from dsr_sdk.ledger.store import Ledger
+from dsr_sdk.ledger.tasks import LIVE, NewTask, Task
+from dsr_sdk.registry import DataSource, Registry
+from dsr_sdk.request import Request, RequestType, Scope
+from dsr_sdk.result import Retained
+
+__all__ = ["Planner"]
+
+VERBS: Mapping[RequestType, tuple[Verb, Deed]] = {
+    RequestType.DELETION: (Verb.ERASE, Deed.ERASE),
+    RequestType.COPY: (Verb.EXPORT, Deed.EXPORT),
+    RequestType.DO_NOT_SELL: (Verb.OPT_OUT, Deed.OPT_OUT),
+}
+"""What a connector is asked for. *Do not mail* and *right to edit* are missing on purpose: people handle them, no connector is called."""
+
+LONGEST_CHAIN = 4
+"""How many times what one source reveals may open another before planning stops following."""
+
+
+class Planner:
+    """Makes plans for cases over chosen data sources.
+
+    Args:
+        drain: Carries out the searches that are due for these cases, at these sources, and returns when they are done or postponed;
+            answers the error of each source that was left alone.
+    """
+
+    def __init__(self, ledger: Ledger, registry: Registry, drain: Callable[[Sequence[str]], Mapping[str, str]], now: Callable[[], datetime]) -> None:
+        self._ledger = ledger
+        self._registry = registry
+        self._drain = drain
+        self._now = now
+        self._since = now()
+        self._statuses: dict[str, str] = {}
+
+    def plan(self, numbers: Sequence[str], sources: Sequence[str], *, broken: Mapping[str, str] | None = None) -> list[Plan]:
+        """Search, and store a new plan for each case.
+
+        Args:
+            sources: The data sources to search, by name.
+            broken: Data sources that are configured but cannot be used, and why: they stand in the plan as *could not check*.
+        """
+        with reading(self._ledger.engine) as connection:
+            requests = self._ledger.cases.requests(connection, numbers)
+            self._statuses = self._ledger.cases.statuses(connection, numbers)
+        chosen = [self._registry.sources[name] for name in sources]
+        self._since = self._now()
+        halted: dict[str, str] = dict(broken or {})
+        searching = [number for number in numbers if requests[number].type.automatic]
+        if searching:
+            self._search(requests, searching, chosen, {number: requests[number].subject.identities for number in searching})
+            halted.update(self._drain(searching))
+            for _ in range(LONGEST_CHAIN):
+                revealed = self._revealed(searching)
+                if not self._search(requests, searching, chosen, revealed):
+                    break
+                halted.update(self._drain(searching))
+        return self._write(requests, numbers, chosen, halted, broken or {})
+
+    # --- searching -----------------------------------------------------------------------------------------------------------------
+
+    def _search(
+        self, requests: Mapping[str, Request], numbers: Sequence[str], chosen: Sequence[DataSource], identities: Mapping[str, Sequence[AnyIdentity]]
+    ) -> int:
+        """Add the searches that are not there yet; the number added."""
+        now = self._now()
+        with writing(self._ledger.engine) as connection:
+            usable: dict[tuple[str, str, tuple[str, ...]], Task] = {}
+            for task in self._ledger.tasks.of(connection, numbers, actions=["find"]):
+                if task.payload is not None and self._still_good(task, now):
+                    key = identities_of(task.payload["identities"])[0].key
+                    usable[task.case, task.source, key] = task
+            new = []
+            for number in numbers:
+                request = requests[number]
+                verb, _ = VERBS[request.type]
+                for source in chosen:
+                    if source.connector.process is not Process.AUTOMATED or source.connector.supports(verb) is not None:
+                        continue
+                    for identity in _usable(source.connector, identities.get(number, ())):
+                        if (number, source.name, identity.key) not in usable:
+                            usable[number, source.name, identity.key] = _PLACEHOLDER
+                            payload = {"identities": [json.loads(identity.model_dump_json())], "scope": request.scope.value}
+                            new.append(NewTask(number, source.name, "find", "ready", now, payload))
+            self._ledger.tasks.add(connection, new, now)
+        return len(new)
+
+    def _revealed(self, numbers: Sequence[str]) -> dict[str, list[AnyIdentity]]:
+        """For each case the identities that sources revealed and that may open others: account ids, and only unambiguous ones."""
+        with reading(self._ledger.engine) as connection:
+            found = self._ledger.tasks.of(connection, numbers, actions=["find"])
+            requests = self._ledger.cases.requests(connection, numbers)
+        revealed: dict[str, dict[tuple[str, ...], list[AnyIdentity]]] = {}
+        for task in found:
+            for identity in _identities_in(task):
+                space = identity.key[:-1]
+                if identity.expands and not any(given.key[:-1] == space for given in requests[task.case].subject.identities):
+                    known = revealed.setdefault(task.case, {}).setdefault(space, [])
+                    if all(identity.key != other.key for other in known):
+                        known.append(identity)
+        return {case: [values[0] for values in spaces.values() if len(values) == 1] for case, spaces in revealed.items()}
+
+    def _still_good(self, task: Task, now: datetime) -> bool:
+        """Whether a search need not be made again: it is under way, of this very planning, or of one that was interrupted just now."""
+        if task.state in LIVE:
+            return True
+        if task.state != "done" or task.finished_at is None:
+            return False
+        interrupted = self._statuses[task.case] == "received" and (now - task.finished_at).total_seconds() < 900
+        return interrupted or task.finished_at >= self._since
+
+    # --- writing -------------------------------------------------------------------------------------------------------------------
+
+    def _write(
+        self,
+        requests: Mapping[str, Request],
+        numbers: Sequence[str],
+        chosen: Sequence[DataSource],
+        halted: Mapping[str, str],
+        broken: Mapping[str, str],
+    ) -> list[Plan]:
+        now = self._now()
+        with writing(self._ledger.engine) as connection:
+            book = Book(now)
+            tasks: dict[tuple[str, str], list[Task]] = {}
+            for task in self._ledger.tasks.of(connection, numbers):
+                tasks.setdefault((task.case, task.source), []).append(task)
+            bodies = []
+            made = []
+            for number in numbers:
+                request = requests[number]
+                rows = tuple(_Source(source, request, tasks, halted.get(source.name)).planned() for source in chosen)
+                rows += tuple(PlannedSource(name, name, "", Standing.COULD_NOT_CHECK, detail=why) for name, why in broken.items())
+                warnings = tuple(self._warnings(connection, request))
+                hash_ = plan_hash(self._ledger.vault, number, request.type.value, request.scope.value, rows)
+                plan = Plan(0, number, request.type.value, request.scope.value, rows, hash_, now, warnings)
+                bodies.append((number, hash_, plan.body()))
+                made.append(plan)
+                counts = {row.source: row.count(*Deed) for row in rows if row.matches}
+                book.note(number, "plan.made", "host", hash=hash_, found=counts, complete=plan.complete)
+            self._ledger.plans.add(connection, bodies, now)
+            self._ledger.cases.set_status(connection, [number for number in numbers if self._statuses[number] == "received"], "planned")
+            self._ledger.write(connection, book)
+            stored = self._ledger.plans.latest(connection, numbers)
+        return [replace(plan, id=stored[plan.case].id) for plan in made]
+
+    def _warnings(self, connection: Any, request: Request) -> Iterable[str]:
+        for other in self._ledger.cases.same_person(connection, request.case):
+            if other.status not in ("done", "closed", "shredded"):
+                if other.type == request.type.value:
+                    yield f"the same person has another open request of this type: {other.number}"
+                elif other.type == RequestType.COPY.value and request.type is RequestType.DELETION:
+                    yield f"the same person is waiting for a copy: finish {other.number} before deleting what it must contain"
+        for source, case, at in self._ledger.cases.erased_before(connection, request.case):
+            yield f"the person was erased at {source} on {at:%Y-%m-%d} ({case})"
+
+
+_PLACEHOLDER: Any = object()
+
+
+def _usable(connector: Connector, identities: Iterable[AnyIdentity]) -> Iterable[AnyIdentity]:
+    """The identities a connector can search by; a vendor's id only at that vendor."""
+    for identity in identities:
+        if isinstance(identity, connector.identified_by) and not (isinstance(identity, VendorId) and identity.vendor != connector.slug):
+            yield identity
+
+
+def _identities_in(task: Task) -> Iterable[AnyIdentity]:
+    """What a finished search revealed about the person, stamped with the source that revealed it."""
+    if task.state == "done" and task.payload is not None:
+        for row in task.payload.get("matches", ()):
+            for identity in identities_of(row.get("identities", ())):
+                yield identity.from_source(task.source)
+
+
+class _Source:
+    """One data source's part of one case's plan."""
+
+    def __init__(self, source: DataSource, request: Request, tasks: Mapping[tuple[str, str], list[Task]], halted: str | None) -> None:
+        self._source = source
+        self._connector = source.connector
+        self._request = request
+        self._all = tasks
+        self._tasks = tasks.get((request.case, source.name), [])
+        self._halted = halted
+
+    def planned(self) -> PlannedSource:
+        """Standing and matches."""
+        row = PlannedSource(self._source.name, self._connector.title, self._connector.slug, Standing.NOTHING_FOUND)
+        if not self._request.type.automatic or self._connector.process is Process.MANUAL:
+            return replace(row, standing=Standing.BY_HAND, detail=str(getattr(self._connector.config, "instructions", "")))
+        verb, _ = VERBS[self._request.type]
+        if self._connector.process is Process.EMAIL:
+            if self._request.type is not RequestType.DELETION:
+                return replace(row, standing=Standing.UNSUPPORTED, detail="letters ask for deletion only")
+            return replace(row, standing=Standing.BY_EMAIL, title=str(getattr(self._connector.config, "vendor", self._connector.title)), calls=1)
+        excuse = self._connector.supports(verb)
+        if excuse is not None:
+            return replace(row, standing=Standing.UNSUPPORTED, detail=excuse.reason)
+        return self._searched(row)
+
+    def _searched(self, row: PlannedSource) -> PlannedSource:
+        newest: dict[tuple[str, ...], Task] = {}
+        for task in self._tasks:
+            if task.action == "find" and task.payload is not None:
+                newest[identities_of(task.payload["identities"])[0].key] = task
+        if not newest:
+            return self._not_searched(row)
+        unfinished = [task for task in newest.values() if task.state != "done"]
+        matches = self._matches(newest.values())
+        warnings = tuple(self._warnings(matches))
+        if unfinished:
+            error = next((task.error for task in unfinished if task.error), None)
+            why = str(error["message"]) if error else self._halted or "the search is still under way"
+            return replace(row, standing=Standing.COULD_NOT_CHECK, matches=(), searched=len(newest), detail=why)
+        standing = Standing.FOUND if matches else Standing.NOTHING_FOUND
+        calls = self._calls(matches)
+        return replace(row, standing=standing, matches=matches, searched=len(newest), calls=calls, warnings=warnings)
+
+    def _not_searched(self, row: PlannedSource) -> PlannedSource:
+        names = ", ".join(str(kind.model_fields["kind"].default) for kind in self._connector.identified_by)
+        candidates: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
+        for (case, _), tasks in self._all.items():
+            if case == self._request.case:
+                for task in tasks:
+                    for identity in _usable(self._connector, (other for other in _identities_in(task) if other.expands)):
+                        candidates.setdefault(identity.key[:-1], set()).add(identity.key)
+        if any(len(values) > 1 for values in candidates.values()):
+            return replace(
+                row,
+                standing=Standing.AMBIGUOUS_IDENTIFIER,
+                detail=f"other sources know several different {names} for this person: find out which is theirs and add it",
+            )
+        return replace(row, standing=Standing.MISSING_IDENTIFIER, detail=f"needs one of: {names}")
+
+    def _matches(self, searches: Iterable[Task]) -> tuple[PlannedMatch, ...]:
+        settled = {
+            (task.payload["resource"], task.payload["id"])
+            for task in self._tasks
+            if task.action in ("erase", "export", "opt_out") and task.payload is not None and (task.state == "done" or task.state in LIVE)
+        }
+        _, deed = VERBS[self._request.type]
+        planned: dict[tuple[str, str], PlannedMatch] = {}
+        for task in searches:
+            for data in task.payload.get("matches", ()):
+                match = match_from_json(data)
+                key = (match.resource, match.id)
+                if key in planned or (key in settled and deed is not Deed.EXPORT):
+                    continue
+                holds = self._connector.held(match.resource)
+                if deed is Deed.ERASE and holds.on_erase is Retained:
+                    planned[key] = PlannedMatch(match.resource, Deed.RETAIN, match.count, data, holds.text)
+                elif deed is Deed.ERASE and self._request.scope is Scope.APP_DATA and holds.scope is Scope.ACCOUNT:
+                    planned[key] = PlannedMatch(match.resource, Deed.LEAVE, match.count, data, "belongs to the account, which stays")
+                elif deed is Deed.EXPORT and not holds.exported:
+                    planned[key] = PlannedMatch(match.resource, Deed.LEAVE, match.count, data, holds.excuse)
+                else:
+                    planned[key] = PlannedMatch(match.resource, deed, match.count, data)
+        return tuple(planned.values())
+
+    def _warnings(self, matches: Sequence[PlannedMatch]) -> Iterable[str]:
+        ids: dict[tuple[str, ...], set[str]] = {}
+        for match in matches:
+            for identity in identities_of(match.match.get("identities", ())):
+                if isinstance(identity, ControllerId | VendorId):
+                    ids.setdefault(identity.key[:-1], set()).add(identity.value)
+        for space, values in ids.items():
+            if len(values) > 1:
+                yield f"{len(values)} different accounts ({' '.join(space)}) carry this person's identity: make sure that all of them are theirs"
+
+    def _calls(self, matches: Sequence[PlannedMatch]) -> int:
+        acting = [match for match in matches if match.deed in (Deed.ERASE, Deed.EXPORT, Deed.OPT_OUT)]
+        return -(-len(acting) // self._connector.batch_size) if acting else 0

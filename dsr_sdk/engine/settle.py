@@ -1,0 +1,243 @@
+"""The bookkeeping side: turn results into the ledger's rows, audit events and follow-up work, all in one transaction."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.engine import Connection
+
+from dsr_sdk.engine.work import EFFECTS, Acted, Broke, Exported, Found, Options, Result, Sent, match_to_json
+from dsr_sdk.errors import AuthError, ConfigError, ContractError, DsrError, TransientError
+from dsr_sdk.ledger.book import Book
+from dsr_sdk.ledger.schema import case_identities
+from dsr_sdk.ledger.store import Ledger
+from dsr_sdk.ledger.tasks import LIVE, NewTask, Task, Update
+from dsr_sdk.registry import DataSource, Registry
+from dsr_sdk.result import Anonymized, Erased, Failed, Pending, outcome_to_json
+
+__all__ = ["Settled", "Settler", "error_to_json", "finish_cases"]
+
+
+_SOONEST_POLL = timedelta(milliseconds=200)  # a job that says "ask at once" must not turn a drain into a loop without pause
+
+
+def error_to_json(error: DsrError) -> dict[str, Any]:
+    """An error as the ledger keeps it: class, who acts next, message. No personal data, by the contract of `DsrError`."""
+    return {"class": type(error).__name__, "acts_next": error.acts_next, "message": str(error)[:500]}
+
+
+@dataclass(slots=True)
+class Settled:
+    """What a group of results came to, for observers and progress."""
+
+    finished: list[tuple[Task, Result]] = field(default_factory=list)
+    postponed: int = 0
+    operator_errors: list[DsrError] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+
+
+class Settler:
+    """Writes down what came of one source's tasks."""
+
+    def __init__(self, source: DataSource, registry: Registry, ledger: Ledger, options: Options) -> None:
+        self._source = source
+        self._connector = source.connector
+        self._ledger = ledger
+        self._options = options
+        self._actor = f"connector:{source.connector.slug}"
+        self._dependents = [name for name in registry.sources if source.name in registry.predecessors(name)]
+        self._predecessors = {name: registry.predecessors(name) for name in self._dependents}
+
+    def settle(self, connection: Connection, results: Sequence[Result], book: Book) -> Settled:
+        """Write results into the open transaction."""
+        settled = Settled()
+        updates = [self._update(result, book, settled) for result in results]
+        self._ledger.tasks.update(connection, updates)
+        acted = [
+            result.task for result, update in zip(results, updates, strict=True) if result.task.action in EFFECTS or result.task.action == "export"
+        ]
+        if acted:
+            self._follow_up(connection, acted, book, settled)
+        return settled
+
+    # --- one result ----------------------------------------------------------------------------------------------------------------
+
+    def _update(self, result: Result, book: Book, settled: Settled) -> Update:
+        task = result.task
+        if isinstance(result, Broke):
+            return self._broke(task, result.error, book, settled)
+        if isinstance(result, Acted):
+            return self._acted(result, book, settled)
+        settled.finished.append((task, result))
+        if isinstance(result, Found):
+            return self._found(result, book)
+        if isinstance(result, Exported):
+            book.note(task.case, "data.exported", self._actor, source=task.source, resource=task.resource, records=result.records)
+            outcome = {"kind": "exported", "records": result.records, "sha256": result.sha256}
+            return Update(task, "done", outcome=outcome, finished_at=book.now)
+        if isinstance(result, Sent):
+            # The activity line of an e-mail integration, word for word (product document 002).
+            book.note(
+                task.case,
+                "letter.sent",
+                self._actor,
+                source=task.source,
+                text=f"Requested deletion from {_title(self._source)}",
+                cc_refused=result.cc_refused,
+            )
+            outcome = {"kind": "pending", "check_after": 0, "message_id": result.message_id}
+            return Update(task, "pending", outcome=outcome, intent_at=task.intent_at, step="sent")
+        raise ContractError(f"nothing settles {type(result).__name__}")
+
+    def _found(self, result: Found, book: Book) -> Update:
+        task = result.task
+        count = sum(match.count for match in result.matches)
+        if task.action == "verify":
+            kind = "reappeared" if result.matches else "verified"
+            book.note(task.case, f"erasure.{kind}", self._actor, source=task.source, count=count)
+            payload = {**task.payload, "left": [match_to_json(match) for match in result.matches]}
+            return Update(task, "done", outcome={"kind": kind, "count": count}, payload=payload, count=count, finished_at=book.now)
+        book.note(task.case, "source.searched", self._actor, source=task.source, found=count)
+        payload = {**task.payload, "matches": [match_to_json(match) for match in result.matches]}
+        return Update(task, "done", outcome={"kind": "found", "count": count}, payload=payload, count=count, finished_at=book.now)
+
+    def _acted(self, result: Acted, book: Book, settled: Settled) -> Update:
+        task, outcome = result.task, result.outcome
+        said = outcome_to_json(outcome)
+        if isinstance(outcome, Pending):
+            if book.now - task.created_at > self._options.pending_for:
+                failed = Failed(f"the vendor's job did not finish within {self._options.pending_for.days} days", code="job_overdue")
+                return self._acted(Acted(task, failed), book, settled)
+            settled.postponed += 1
+            if task.state != "pending":
+                book.note(task.case, f"{task.action}.accepted", self._actor, source=task.source, resource=task.resource)
+            return Update(
+                task,
+                "pending",
+                next_at=book.now + max(outcome.check_after, _SOONEST_POLL),
+                outcome=said,
+                job=outcome.job,
+                attempt=0,
+                intent_at=task.intent_at,
+            )
+        settled.finished.append((task, result))
+        book.note(task.case, f"{task.action}.{outcome.kind}", self._actor, source=task.source, resource=task.resource)
+        state = "failed" if isinstance(outcome, Failed) else "done"
+        return Update(task, state, outcome=said, finished_at=book.now)
+
+    def _broke(self, task: Task, error: DsrError, book: Book, settled: Settled) -> Update:
+        said = error_to_json(error)
+        pending = task.state == "pending"
+        if isinstance(error, TransientError):
+            if task.action == "email" and error.maybe_done:
+                book.note(task.case, "letter.in_doubt", self._actor, source=task.source)
+                settled.finished.append((task, Broke(task, error)))
+                return Update(task, "doubt", error=said, outcome=task.outcome, intent_at=task.intent_at, step="handover")
+            throttled = error.retry_after is not None and not error.maybe_done
+            attempt = task.attempt if throttled else task.attempt + 1
+            if attempt < self._options.attempts:
+                settled.postponed += 1
+                # A broken connection leaves open whether the effect happened: the intent stays, and the next try asks the vendor first.
+                intent = (task.intent_at or book.now) if task.action in EFFECTS and error.maybe_done else None
+                return Update(
+                    task,
+                    "pending" if pending else "ready",
+                    next_at=book.now + self._wait(error, attempt),
+                    attempt=attempt,
+                    error=said,
+                    outcome=task.outcome,
+                    intent_at=intent,
+                )
+        elif isinstance(error, AuthError | ConfigError):
+            settled.operator_errors.append(error)
+            if pending:
+                settled.postponed += 1
+                return Update(
+                    task, "pending", next_at=book.now + self._options.longest_backoff, error=said, outcome=task.outcome, intent_at=task.intent_at
+                )
+        settled.finished.append((task, Broke(task, error)))
+        book.note(task.case, f"{task.action}.failed", self._actor, source=task.source, resource=task.resource, error=type(error).__name__)
+        return Update(task, "failed", error=said, outcome=task.outcome, finished_at=book.now)
+
+    def _wait(self, error: TransientError, attempt: int) -> timedelta:
+        if error.retry_after is not None:
+            return timedelta(seconds=error.retry_after)
+        wait: timedelta = min(self._options.longest_backoff, self._options.backoff * 2.0 ** max(0, attempt - 1))
+        return wait * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
+
+    # --- what follows --------------------------------------------------------------------------------------------------------------
+
+    def _follow_up(self, connection: Connection, acted: Sequence[Task], book: Book, settled: Settled) -> None:
+        """Suppression, verification, sources that waited for this one, and cases that are complete now."""
+        cases = list(dict.fromkeys(task.case for task in acted))
+        rows = self._ledger.tasks.of(connection, cases, sources=[self._source.name])
+        by_case: dict[str, list[Task]] = {case: [] for case in cases}
+        for row in rows:
+            by_case[row.case].append(row)
+        complete = [case for case in cases if not any(task.state in LIVE and task.action != "verify" for task in by_case[case])]
+        erased = [case for case in complete if any(_clean(task) for task in by_case[case])]
+        if erased:
+            self._suppress(connection, erased, book.now)
+            self._ledger.tasks.add(connection, [task for case in erased for task in self._verification(case, by_case[case], book.now)], book.now)
+        for dependent in self._dependents:
+            self._release(connection, dependent, complete, book.now)
+        settled.closed = finish_cases(connection, self._ledger, complete, book)
+
+    def _verification(self, case: str, tasks: Sequence[Task], now: datetime) -> list[NewTask]:
+        if any(task.action == "verify" and task.state in LIVE for task in tasks):
+            return []
+        identities: dict[str, Any] = {}
+        for task in tasks:
+            if task.action == "find" and task.payload is not None:
+                for identity in task.payload["identities"]:
+                    if identity["kind"] != "name":
+                        identities[repr(sorted(identity.items()))] = identity
+        if not identities:
+            return []
+        scope = next((task.payload.get("scope", "account") for task in tasks if task.action == "find" and task.payload), "account")
+        spared = [[task.payload["resource"], task.payload["id"]] for task in tasks if task.action == "erase" and task.payload and not _clean(task)]
+        payload = {"identities": list(identities.values()), "scope": scope, "spared": spared}
+        return [NewTask(case, self._source.name, "verify", "ready", now + self._connector.lag, payload)]
+
+    def _suppress(self, connection: Connection, cases: Sequence[str], now: datetime) -> None:
+        rows = connection.execute(select(case_identities.c.fingerprint, case_identities.c.case).where(case_identities.c.case.in_(cases)))
+        self._ledger.cases.suppress(connection, [(bytes(fingerprint), self._source.name, case) for fingerprint, case in rows], now)
+
+    def _release(self, connection: Connection, dependent: str, cases: Sequence[str], now: datetime) -> None:
+        before = self._predecessors[dependent]
+        blocked = {
+            task.case
+            for task in self._ledger.tasks.of(connection, cases, sources=before)
+            if task.state in LIVE and task.action not in ("verify", "find")
+        }
+        self._ledger.tasks.release_waiting(connection, [case for case in cases if case not in blocked], dependent, now)
+
+
+def finish_cases(connection: Connection, ledger: Ledger, cases: Sequence[str], book: Book) -> list[str]:
+    """Mark those of the cases as done whose every task is finished well. A gap, a failure or an open question keeps a case open."""
+    counts = ledger.tasks.live_counts(connection, cases)
+    finished = [case for case in cases if counts[case] == 0]
+    if finished:
+        ledger.cases.set_status(connection, finished, "done", closed_at=book.now)
+        for case in finished:
+            book.note(case, "request.fulfilled", "host")
+    return finished
+
+
+def _clean(task: Task) -> bool:
+    return (
+        task.action == "erase"
+        and task.state == "done"
+        and task.outcome is not None
+        and task.outcome.get("kind") in (Erased.kind, Anonymized.kind, "absent")
+    )
+
+
+def _title(source: DataSource) -> str:
+    """The name the vendor of an e-mail integration goes by."""
+    return str(getattr(source.connector.config, "vendor", None) or source.connector.title)

@@ -1,0 +1,176 @@
+"""Units of work and what comes of them: the words that the drain, its workers and its bookkeeping share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from dsr_sdk.connector import Connector
+from dsr_sdk.errors import DsrError
+from dsr_sdk.identity import AnyIdentity
+from dsr_sdk.ledger.tasks import Task
+from dsr_sdk.result import Match, Outcome
+
+__all__ = [
+    "EFFECTS",
+    "SEARCHES",
+    "Acted",
+    "Broke",
+    "Exported",
+    "Found",
+    "Options",
+    "Result",
+    "Sent",
+    "Unit",
+    "identities_of",
+    "match_from_json",
+    "match_to_json",
+    "units",
+]
+
+EFFECTS = ("erase", "opt_out", "email")
+"""Actions that change something outside: journalled before and after."""
+SEARCHES = ("find", "export", "verify")
+"""Actions that change nothing and may be repeated freely."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How patient the engine is. Times are generous because vendors take days; tests make them short.
+
+    Attributes:
+        attempts: Tries of a task before a passing failure counts as lasting.
+        backoff: The first wait after a passing failure; it doubles up to `longest_backoff`.
+        pending_for: How long a vendor's job may take before it is called failed.
+        group: How many results are committed together at most.
+        group_seconds: How long results wait for company before they are committed.
+        source_errors: Operator errors (wrong key, wrong URL) in a row after which a source is left alone until someone acts.
+    """
+
+    attempts: int = 8
+    backoff: timedelta = timedelta(seconds=5)
+    longest_backoff: timedelta = timedelta(hours=1)
+    pending_for: timedelta = timedelta(days=60)
+    group: int = 256
+    group_seconds: float = 0.05
+    source_errors: int = 3
+
+
+@dataclass(slots=True)
+class Unit:
+    """Tasks of one action carried out together: a batch call, or a single task. `polls` marks jobs being asked about."""
+
+    action: str
+    tasks: list[Task]
+    poll: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a task."""
+
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Result):
+    """A search found so much (perhaps nothing). For a verification: what is still there."""
+
+    matches: list[Match] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Acted(Result):
+    """An erasure, an opt-out or a vendor's job came to an outcome."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Exported(Result):
+    """Records were written to the spool."""
+
+    records: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sent(Result):
+    """A letter was handed to the mail server."""
+
+    message_id: str
+    cc_refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Broke(Result):
+    """It did not work, and the error's class says who acts next."""
+
+    error: DsrError
+
+
+def units(due: Iterable[Task], connector: Connector) -> Iterator[Unit]:
+    """Group due tasks into units, batching as far as the connector can.
+
+    One poll serves every task that waits for the same job. Erasures are batched per resource, across people and requests.
+    """
+    searches: list[Task] = []
+    batches: dict[str, list[Task]] = {}
+    polls: dict[bytes, list[Task]] = {}
+    for task in due:
+        if task.state == "pending" and task.job is not None:
+            polls.setdefault(task.job_fingerprint or b"", []).append(task)
+        elif task.action == "find":
+            searches.append(task)
+        elif task.action == "erase" and connector.batch_size > 1:
+            batches.setdefault(task.resource or "", []).append(task)
+        else:
+            yield Unit(task.action, [task])
+    for waiting in polls.values():
+        yield Unit(waiting[0].action, waiting, poll=True)
+    for chunk in _sized(searches, connector.find_batch_size):
+        yield Unit("find", chunk)
+    for tasks in batches.values():
+        for chunk in _sized(tasks, connector.batch_size):
+            yield Unit("erase", chunk)
+
+
+def _sized(tasks: Sequence[Task], size: int) -> Iterator[list[Task]]:
+    for start in range(0, len(tasks), size):
+        yield list(tasks[start : start + size])
+
+
+_IDENTITIES: TypeAdapter[tuple[AnyIdentity, ...]] = TypeAdapter(tuple[AnyIdentity, ...])
+
+
+def identities_of(rows: Any) -> tuple[AnyIdentity, ...]:
+    """Identities from the JSON the ledger keeps."""
+    return _IDENTITIES.validate_python(rows)
+
+
+def match_to_json(match: Match) -> dict[str, Any]:
+    """A match as the ledger keeps it (sealed)."""
+    data: dict[str, Any] = {"resource": match.resource, "id": match.id}
+    if match.count != 1:
+        data["count"] = match.count
+    if match.data:
+        data["data"] = dict(match.data)
+    if match.identities:
+        data["identities"] = [json.loads(identity.model_dump_json()) for identity in match.identities]
+    return data
+
+
+def match_from_json(data: dict[str, Any]) -> Match:
+    """The inverse of `match_to_json`."""
+    return Match(
+        data["resource"],
+        data["id"],
+        count=data.get("count", 1),
+        identities=identities_of(data["identities"]) if data.get("identities") else (),
+        data=data.get("data") or {},
+    )

@@ -1,0 +1,395 @@
+"""The host: requests in, plans, approvals, runs and proof out. Every face (command line, portal, a program) calls these methods.
+
+with Host.open("dsr.toml") as host:
+    case = host.submit(request)
+    plan = host.plan(case)
+    host.approve(plan, by="alice@example.com")
+    report = host.run(case)
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from dsr_sdk.connector import Process
+from dsr_sdk.engine import Drained, Options, Plan, Planner, Progress, Report, report
+from dsr_sdk.engine.settle import finish_cases
+from dsr_sdk.errors import ApprovalError, ConfigError, DsrError, LedgerError, RequestError
+from dsr_sdk.host.approval import approve
+from dsr_sdk.host.copies import make_copy
+from dsr_sdk.host.opening import Opened, open_parts
+from dsr_sdk.host.runner import Runner
+from dsr_sdk.identity import AnyIdentity
+from dsr_sdk.ledger import audit
+from dsr_sdk.ledger.book import Book, chunks
+from dsr_sdk.ledger.cases import Case
+from dsr_sdk.ledger.database import purge_deleted, reading, writing
+from dsr_sdk.ledger.store import Ledger
+from dsr_sdk.ledger.tasks import NewTask, Update
+from dsr_sdk.request import Request, RequestType
+
+if TYPE_CHECKING:
+    import httpx
+
+    from dsr_sdk.copy import Manifest
+
+__all__ = ["Host"]
+
+_AUTOMATIC_RETRY = ("AuthError", "ConfigError")
+"""Errors of the operator's: once the key or the URL is mended, running the case again tries again."""
+
+
+class Host:
+    """One controller's request handling over one ledger. Threads may share it. Make it with `open`."""
+
+    def __init__(self, parts: Opened) -> None:
+        self.config = parts.config
+        self.ledger: Ledger = parts.ledger
+        self.registry = parts.registry
+        self.broken: Mapping[str, DsrError] = parts.broken
+        """Configured data sources that cannot be used, and why. They count as *could not check* everywhere."""
+        self.spool = parts.spool
+        self._runner: Runner = parts.runner
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path = "dsr.toml",
+        *,
+        transports: Mapping[str, httpx.BaseTransport] | None = None,
+        options: Options | None = None,
+        on_step: Callable[[str], None] = lambda step: None,
+        plugins: Sequence[object] = (),
+    ) -> Self:
+        """Open the host that a ``dsr.toml`` describes.
+
+        Args:
+            path: The file.
+            transports: Instead of the network, by data source (sandboxes, cassettes).
+            options: Instead of ``[engine]``.
+            on_step: Told every step of the journal; for tests.
+            plugins: Wrappers and observers, beside the installed ones (see `dsr_sdk.hookspecs`).
+
+        Raises:
+            ConfigError: The file is wrong. A single data source that cannot be used does not raise: see `broken`.
+            LedgerError: The ledger cannot be used; `VaultError` for the wrong master key.
+        """
+        return cls(open_parts(Path(path), transports=transports, options=options, on_step=on_step, plugins=plugins))
+
+    def close(self) -> None:
+        """Sign what the audit log has gained, and let go of connections."""
+        try:
+            with writing(self.ledger.engine) as connection:
+                audit.checkpoint(connection, self.ledger.vault, _now())
+        finally:
+            self._runner.close()
+            self.ledger.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    # --- requests ------------------------------------------------------------------------------------------------------------------
+
+    def submit(self, request: Request) -> str:
+        """Take a request in; its case number. The same ``reference`` twice gives the same case."""
+        return self.submit_many([request])[0]
+
+    def submit_many(self, requests: Sequence[Request]) -> list[str]:
+        """Take many in, a few hundred a transaction; case numbers in the same order.
+
+        Raises:
+            RequestError: A case number is taken.
+        """
+        numbers: list[str] = []
+        for chunk in chunks(requests):
+            with writing(self.ledger.engine) as connection:
+                book = Book(_now())
+                taken = self.ledger.cases.statuses(connection, [request.case for request in chunk])
+                for request in chunk:
+                    if request.case in taken:
+                        raise RequestError(
+                            "there is a case of this number already", field="case", fix="leave case out; use reference for your own id"
+                        )
+                numbers.extend(number for number, _ in self.ledger.cases.add(connection, chunk, book))
+                self.ledger.write(connection, book)
+        return numbers
+
+    def request(self, case: str) -> Request:
+        """The request of a case, opened. Raises `VaultError` when it was shredded."""
+        with reading(self.ledger.engine) as connection:
+            return self.ledger.cases.requests(connection, [case])[case]
+
+    def cases(self, *, status: Sequence[str] = ()) -> Iterator[Case]:
+        """Every case, without personal data, in the order of their numbers."""
+        after: str | None = None
+        while True:
+            with reading(self.ledger.engine) as connection:
+                page = self.ledger.cases.page(connection, status=status, after=after)
+            yield from page
+            if not page:
+                return
+            after = page[-1].number
+
+    def add_identity(self, case: str, identity: AnyIdentity, *, by: str = "agent") -> None:
+        """Add an identity that a data source was missing. Plan again afterwards."""
+        with writing(self.ledger.engine) as connection:
+            book = Book(_now())
+            request = self.ledger.cases.requests(connection, [case])[case]
+            widened = request.model_copy(update={"subject": request.subject.widened([identity.model_copy(update={"source": "agent"})])})
+            self.ledger.cases.replace_request(connection, widened)
+            book.note(case, "identity.added", by, kind=identity.kind)
+            self.ledger.write(connection, book)
+
+    # --- plan, approve, run --------------------------------------------------------------------------------------------------------
+
+    def plan(self, case: str, *, sources: Sequence[str] | None = None) -> Plan:
+        """Search the data sources and say what would be done. Changes nothing at any vendor.
+
+        Args:
+            sources: Names of the data sources to take; None for all.
+        """
+        return self.plan_many([case], sources=sources)[0]
+
+    def plan_many(
+        self, cases: Sequence[str], *, sources: Sequence[str] | None = None, on_progress: Callable[[Progress], None] = lambda progress: None
+    ) -> list[Plan]:
+        """Plans for many cases: their searches are drained together, so batch lookups reach across people."""
+        chosen = list(sources) if sources is not None else [*self.registry.sources, *self.broken]
+        for name in chosen:
+            if name not in self.registry.sources and name not in self.broken:
+                raise ConfigError("there is no such data source", source=name, fix=f"sources: {', '.join(self.registry.sources) or 'none'}")
+
+        def drain(numbers: Sequence[str]) -> dict[str, str]:
+            drained = self._runner.run(actions=["find"], cases=numbers, on_progress=on_progress)
+            return {name: str(row.halted) for name, row in drained.items() if row.halted is not None}
+
+        planner = Planner(self.ledger, self.registry, drain, _now)
+        broken = {name: str(self.broken[name]) for name in chosen if name in self.broken}
+        plans: list[Plan] = []
+        for chunk in chunks(cases, 2000):
+            plans.extend(planner.plan(chunk, [name for name in chosen if name in self.registry.sources], broken=broken))
+        return plans
+
+    def latest_plan(self, case: str) -> Plan | None:
+        """The newest plan of a case."""
+        with reading(self.ledger.engine) as connection:
+            row = self.ledger.plans.latest(connection, [case]).get(case)
+        if row is None:
+            return None
+        return Plan.from_body(
+            row.body, id=row.id, case=row.case, hash=row.hash, made_at=row.made_at, approved_at=row.approved_at, approved_by=row.approved_by
+        )
+
+    def approve(self, plan: Plan, *, by: str = "agent") -> None:
+        """Approve exactly this plan. From here on `run` carries it out. Twice does nothing.
+
+        Raises:
+            ApprovalError: It is not the newest plan of its case, or not what was stored.
+        """
+        self.approve_many([plan], by=by)
+
+    def approve_many(self, plans: Sequence[Plan], *, by: str = "agent") -> None:
+        """Approve many plans, a few hundred a transaction."""
+        for chunk in chunks(plans):
+            with writing(self.ledger.engine) as connection:
+                book = Book(_now())
+                closed = approve(connection, self.ledger, self.registry, chunk, by, book)
+                self.ledger.write(connection, book)
+            self._closed(closed)
+
+    def run(self, case: str, *, wait: float = 0.0, on_progress: Callable[[Progress], None] = lambda progress: None) -> Report:
+        """Carry out the approved plan of a case, as far as it goes now. Run it again whenever something is due.
+
+        Args:
+            wait: Seconds to stay for what comes due (a vendor's job, a retry, the verification).
+
+        Raises:
+            ApprovalError: No plan of the case was approved.
+        """
+        plan = self.latest_plan(case)
+        if plan is None or (plan.approved_at is None and not self._has_work(case)):
+            raise ApprovalError("no plan of this case is approved", source=case, fix=f"look at it with: dsr plan {case}, then: dsr approve {case}")
+        self.retry(case, only=_AUTOMATIC_RETRY)
+        self._runner.run(cases=[case], wait=wait, on_progress=on_progress)
+        return self.status(case)
+
+    def run_all(self, *, wait: float = 0.0, on_progress: Callable[[Progress], None] = lambda progress: None) -> dict[str, Drained]:
+        """Drain everything that is due, at every data source."""
+        return self._runner.run(wait=wait, on_progress=on_progress)
+
+    def stop(self) -> None:
+        """Let running drains finish what is under way, and end."""
+        self._runner.stop.set()
+
+    def _has_work(self, case: str) -> bool:
+        with reading(self.ledger.engine) as connection:
+            return any(task.action not in ("find", "gap") for task in self.ledger.tasks.of(connection, [case]))
+
+    # --- what people do ------------------------------------------------------------------------------------------------------------
+
+    def confirm(self, case: str, source: str, *, by: str, note: str = "") -> None:
+        """Record that a person made sure: a manual source is done, a vendor has answered a letter, a letter in doubt was sent.
+
+        Raises:
+            RequestError: Nothing of this case waits for a person there.
+        """
+        with writing(self.ledger.engine) as connection:
+            book = Book(_now())
+            waiting = [
+                task
+                for task in self.ledger.tasks.of(connection, [case], sources=[source])
+                if task.action in ("email", "manual") and task.state in ("pending", "doubt")
+            ]
+            if not waiting:
+                raise RequestError("nothing here waits for a person", source=source, fix=f"see: dsr status {case}")
+            updates = [Update(task, "done", outcome={"kind": "confirmed"}, intent_at=task.intent_at, finished_at=book.now) for task in waiting]
+            self.ledger.tasks.update(connection, updates)
+            book.note(case, "source.confirmed", by, source=source, note=bool(note))
+            closed = finish_cases(connection, self.ledger, [case], book)
+            self.ledger.write(connection, book)
+        self._closed(closed)
+
+    def retry(self, case: str, *, source: str | None = None, only: Sequence[str] = (), resend: bool = False) -> int:
+        """Put what failed back to work; how many tasks.
+
+        Args:
+            source: Only there; None for every source.
+            only: Only failures of these error classes; empty for all.
+            resend: Also letters that are in doubt: they may then arrive twice.
+        """
+        with writing(self.ledger.engine) as connection:
+            book = Book(_now())
+            again = [
+                task
+                for task in self.ledger.tasks.of(connection, [case], sources=[source] if source else ())
+                if task.action != "gap"
+                and (task.state == "failed" or (resend and task.state == "doubt"))
+                and (not only or (task.error or {}).get("class") in only)
+            ]
+            self.ledger.tasks.update(connection, [Update(task, "ready", next_at=book.now, attempt=0, intent_at=None) for task in again])
+            if again:
+                book.note(case, "tasks.retried", "host", count=len(again))
+            self.ledger.write(connection, book)
+        return len(again)
+
+    def recheck(self, case: str) -> int:
+        """Verify every erasure of a case again, now. How many sources."""
+        with writing(self.ledger.engine) as connection:
+            now = _now()
+            newest = {task.source: task for task in self.ledger.tasks.of(connection, [case], actions=["verify"])}
+            new = [NewTask(case, task.source, "verify", "ready", now, {**task.payload, "left": []}) for task in newest.values() if task.payload]
+            self.ledger.tasks.add(connection, new, now)
+        return len(new)
+
+    # --- looking -------------------------------------------------------------------------------------------------------------------
+
+    def status(self, case: str) -> Report:
+        """How a case stands, source by source."""
+        plan = self.latest_plan(case)
+        with reading(self.ledger.engine) as connection:
+            return report(self.ledger.cases.get(connection, case), plan, self.ledger.tasks.of(connection, [case]))
+
+    def history(self, case: str) -> list[dict[str, Any]]:
+        """The audit events of a case."""
+        with reading(self.ledger.engine) as connection:
+            return self.ledger.history(connection, case)
+
+    def check(self, source: str) -> str:
+        """One harmless call that proves a data source's settings. Raises `DsrError` saying what to mend."""
+        if source in self.broken:
+            raise self.broken[source]
+        if source not in self.registry.sources:
+            raise ConfigError("there is no such data source", source=source, fix=f"sources: {', '.join(self.registry.sources) or 'none'}")
+        configured = self.registry.sources[source]
+        if configured.connector.process is not Process.AUTOMATED:
+            return "nothing to check: handled by " + configured.connector.process.value
+        http = self._runner.http(configured)
+        if http is None:
+            return "nothing to check"
+        return str(self.registry.caller("dsr_check", source)(source=source, api=http.api()))
+
+    def copy(
+        self, case: str, path: Path, *, progress: Callable[[str, int], None] | None = None, overwrite: bool = False, by: str = "agent"
+    ) -> Manifest:
+        """Write the copy package of a copy request.
+
+        Raises:
+            RequestError: The case is no copy request, or nothing was collected for it yet.
+        """
+        request = self.request(case)
+        if request.type is not RequestType.COPY:
+            raise RequestError("is not a copy request", source=case)
+        plan = self.latest_plan(case)
+        if plan is None or plan.approved_at is None:
+            raise ApprovalError("nothing was collected yet", source=case, fix=f"dsr plan {case}, dsr approve {case}, dsr run {case}")
+        with reading(self.ledger.engine) as connection:
+            tasks = self.ledger.tasks.of(connection, [case])
+            stands = report(self.ledger.cases.get(connection, case), plan, tasks)
+        manifest = make_copy(
+            path,
+            request=request,
+            plan=plan,
+            report=stands,
+            tasks=tasks,
+            registry=self.registry,
+            spool=self.spool,
+            company=self.config.host.company,
+            made_at=_now(),
+            progress=progress,
+            overwrite=overwrite,
+        )
+        with writing(self.ledger.engine) as connection:
+            book = Book(_now())
+            book.note(case, "copy.made", by, manifest_sha256=manifest.sha256)
+            self.ledger.write(connection, book)
+        return manifest
+
+    # --- proof and oblivion --------------------------------------------------------------------------------------------------------
+
+    def audit_verify(self) -> audit.AuditReport:
+        """Check the whole audit log: every chain and every signed checkpoint."""
+        with reading(self.ledger.engine) as connection:
+            return audit.verify(connection, self.ledger.vault.public_key())
+
+    def audit_export(self, case: str) -> Iterator[dict[str, audit.JSON]]:
+        """The audit record of a case, entry by entry."""
+        with reading(self.ledger.engine) as connection:
+            yield from audit.export(connection, case)
+
+    def shred(self, case: str, *, by: str = "agent") -> None:
+        """Destroy the case's key: its personal data is gone from our own store, too. Number, dates, counts and the audit chain stay.
+
+        Raises:
+            RequestError: Work is still under way for it.
+        """
+        with writing(self.ledger.engine) as connection:
+            book = Book(_now())
+            current = self.ledger.cases.get(connection, case)
+            if current.shredded:
+                raise LedgerError("the case is shredded already", source=case)
+            if current.status == "approved":
+                raise RequestError("the case is not finished", source=case, fix=f"finish it first: dsr status {case}")
+            self.ledger.cases.shred(connection, case, book, by)
+            self.ledger.write(connection, book)
+        shutil.rmtree(self.spool / case, ignore_errors=True)
+        purge_deleted(self.ledger.engine)
+
+    def _closed(self, cases: Sequence[str]) -> None:
+        hook = self.registry.manager.hook
+        if cases and hook.dsr_request_closed.get_hookimpls():
+            with reading(self.ledger.engine) as connection:
+                types = {case: self.ledger.cases.get(connection, case).type for case in cases}
+            for case, type_ in types.items():
+                hook.dsr_request_closed(case=case, type=RequestType(type_))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,223 @@
+"""Cases in the ledger: requests sealed under a key of their own, found again by keyed hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.engine import Connection
+
+from dsr_sdk.errors import LedgerError
+from dsr_sdk.identity import Identity
+from dsr_sdk.ledger.book import Book, chunks
+from dsr_sdk.ledger.schema import case_identities, cases, plans, suppression, tasks
+from dsr_sdk.ledger.tasks import LIVE
+from dsr_sdk.ledger.vault import CaseKey, Vault
+from dsr_sdk.request import Request
+
+__all__ = ["Case", "Cases"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A case without its personal data."""
+
+    number: str
+    type: str
+    scope: str
+    channel: str
+    regime: str | None
+    status: str
+    received_at: datetime
+    closed_at: datetime | None
+    shredded: bool
+
+
+class Cases:
+    """Every method takes the connection of a transaction opened by its caller, who decides what is committed together."""
+
+    def __init__(self, vault: Vault) -> None:
+        self.vault = vault
+
+    def add(self, connection: Connection, requests: Sequence[Request], book: Book) -> list[tuple[str, bool]]:
+        """Store new requests; for each the case number, and whether it is new (a reference seen before gives the earlier case)."""
+        references = {request.reference: self.vault.fingerprint("reference", request.reference) for request in requests if request.reference}
+        known: dict[bytes, str] = {}
+        if references:
+            rows = connection.execute(
+                select(cases.c.reference_fingerprint, cases.c.case).where(cases.c.reference_fingerprint.in_(references.values()))
+            )
+            known = {bytes(row[0]): row[1] for row in rows}
+        answer: list[tuple[str, bool]] = []
+        case_rows, identity_rows = [], []
+        for request in requests:
+            reference = references.get(request.reference) if request.reference else None
+            if reference is not None and reference in known:
+                answer.append((known[reference], False))
+                continue
+            key, wrapped = self.vault.new_case_key(request.case)
+            case_rows.append(
+                {
+                    "case": request.case,
+                    "type": request.type.value,
+                    "scope": request.scope.value,
+                    "channel": request.channel.value,
+                    "regime": request.regime.value if request.regime else None,
+                    "status": "received",
+                    "received_at": request.received_at,
+                    "created_at": book.now,
+                    "reference_fingerprint": reference,
+                    "wrapped_key": wrapped,
+                    "sealed_request": key.seal(request.model_dump_json().encode(), "cases.sealed_request"),
+                }
+            )
+            seen = set()
+            for identity in request.subject.identities:
+                fingerprint = self.fingerprint(identity)
+                if identity.kind != "name" and fingerprint not in seen:
+                    seen.add(fingerprint)
+                    identity_rows.append({"case": request.case, "fingerprint": fingerprint, "kind": identity.kind})
+            if reference is not None:
+                known[reference] = request.case
+            book.note(request.case, "request.received", "host", type=request.type.value, channel=request.channel.value)
+            answer.append((request.case, True))
+        if case_rows:
+            connection.execute(insert(cases), case_rows)
+        if identity_rows:
+            connection.execute(insert(case_identities), identity_rows)
+        return answer
+
+    def fingerprint(self, identity: Identity) -> bytes:
+        """The keyed hash under which an identity is found again."""
+        return self.vault.fingerprint("identity", *identity.key)
+
+    def get(self, connection: Connection, number: str) -> Case:
+        """One case. Raises `LedgerError` when there is none."""
+        row = connection.execute(_CASES.where(cases.c.case == number)).first()
+        if row is None:
+            raise LedgerError("there is no such case", source=number, fix="see: dsr status")
+        return _case(row)
+
+    def statuses(self, connection: Connection, numbers: Sequence[str]) -> dict[str, str]:
+        """The status of each case."""
+        found: dict[str, str] = {}
+        for chunk in chunks(numbers):
+            found.update((case, status) for case, status in connection.execute(select(cases.c.case, cases.c.status).where(cases.c.case.in_(chunk))))
+        return found
+
+    def page(self, connection: Connection, *, status: Sequence[str] = (), after: str | None = None, limit: int = 1000) -> list[Case]:
+        """Cases in the order of their numbers, after the one named."""
+        query = _CASES.order_by(cases.c.case).limit(limit)
+        if status:
+            query = query.where(cases.c.status.in_(status))
+        if after is not None:
+            query = query.where(cases.c.case > after)
+        return [_case(row) for row in connection.execute(query)]
+
+    def requests(self, connection: Connection, numbers: Sequence[str]) -> dict[str, Request]:
+        """The requests behind cases, opened. Raises `VaultError` for one that was shredded."""
+        found: dict[str, Request] = {}
+        for chunk in chunks(numbers):
+            rows = connection.execute(select(cases.c.case, cases.c.wrapped_key, cases.c.sealed_request).where(cases.c.case.in_(chunk)))
+            for number, wrapped, sealed in rows:
+                key = self.vault.unwrap(number, wrapped)
+                found[number] = Request.model_validate_json(key.open(sealed, "cases.sealed_request"))
+        for number in numbers:
+            if number not in found:
+                raise LedgerError("there is no such case", source=number, fix="see: dsr status")
+        return found
+
+    def replace_request(self, connection: Connection, request: Request) -> None:
+        """Store a request again with identities added."""
+        key = self.key(connection, request.case)
+        connection.execute(
+            update(cases)
+            .where(cases.c.case == request.case)
+            .values(sealed_request=key.seal(request.model_dump_json().encode(), "cases.sealed_request"), version=cases.c.version + 1)
+        )
+        known = {bytes(row[0]) for row in connection.execute(select(case_identities.c.fingerprint).where(case_identities.c.case == request.case))}
+        rows = [
+            {"case": request.case, "fingerprint": fingerprint, "kind": identity.kind}
+            for identity in request.subject.identities
+            if identity.kind != "name" and (fingerprint := self.fingerprint(identity)) not in known
+        ]
+        if rows:
+            connection.execute(insert(case_identities), rows)
+
+    def key(self, connection: Connection, number: str) -> CaseKey:
+        """The key of a case. Raises `VaultError` when it was shredded."""
+        row = connection.execute(select(cases.c.wrapped_key).where(cases.c.case == number)).first()
+        if row is None:
+            raise LedgerError("there is no such case", source=number, fix="see: dsr status")
+        return self.vault.unwrap(number, row[0])
+
+    def set_status(self, connection: Connection, numbers: Sequence[str], status: str, *, closed_at: datetime | None = None) -> None:
+        """Move cases to a status."""
+        for chunk in chunks(numbers):
+            connection.execute(update(cases).where(cases.c.case.in_(chunk)).values(status=status, closed_at=closed_at, version=cases.c.version + 1))
+
+    def same_person(self, connection: Connection, number: str) -> list[Case]:
+        """Other cases that share an identity with this one."""
+        mine = select(case_identities.c.fingerprint).where(case_identities.c.case == number)
+        theirs = select(case_identities.c.case).where(case_identities.c.fingerprint.in_(mine), case_identities.c.case != number)
+        return [_case(row) for row in connection.execute(_CASES.where(cases.c.case.in_(theirs)).order_by(cases.c.case))]
+
+    def shred(self, connection: Connection, number: str, book: Book, actor: str) -> None:
+        """Destroy a case's key and everything sealed under it. Case number, dates, counts, outcomes and the audit chain stay."""
+        connection.execute(
+            update(cases).where(cases.c.case == number).values(wrapped_key=None, sealed_request=None, reference_fingerprint=None, status="shredded")
+        )
+        connection.execute(update(tasks).where(tasks.c.case == number).values(sealed=None, sealed_job=None, job_fingerprint=None, next_at=None))
+        connection.execute(update(tasks).where(tasks.c.case == number, tasks.c.state.in_(LIVE)).values(state="failed", error='{"class":"Shredded"}'))
+        connection.execute(update(plans).where(plans.c.case == number).values(sealed_body=None))
+        connection.execute(delete(case_identities).where(case_identities.c.case == number))
+        self.vault.forget(number)
+        book.note(number, "case.shredded", actor)
+
+    def suppress(self, connection: Connection, rows: Iterable[tuple[bytes, str, str]], now: datetime) -> None:
+        """Remember keyed hashes of who was erased where: (fingerprint, source, case)."""
+        wanted = {(fingerprint, source): case for fingerprint, source, case in rows}
+        if not wanted:
+            return
+        known: set[tuple[bytes, str]] = set()
+        for chunk in chunks([fingerprint for fingerprint, _ in wanted]):
+            found = connection.execute(select(suppression.c.fingerprint, suppression.c.source).where(suppression.c.fingerprint.in_(chunk)))
+            known |= {(bytes(fingerprint), source) for fingerprint, source in found}
+        new = [
+            {"fingerprint": fingerprint, "source": source, "case": case, "erased_at": now}
+            for (fingerprint, source), case in wanted.items()
+            if (fingerprint, source) not in known
+        ]
+        if new:
+            connection.execute(insert(suppression), new)
+
+    def erased_before(self, connection: Connection, number: str) -> list[tuple[str, str, datetime]]:
+        """Earlier erasures of the person of this case: (source, case, when)."""
+        mine = select(case_identities.c.fingerprint).where(case_identities.c.case == number)
+        rows = connection.execute(
+            select(suppression.c.source, suppression.c.case, suppression.c.erased_at)
+            .where(suppression.c.fingerprint.in_(mine), suppression.c.case != number)
+            .order_by(suppression.c.erased_at)
+        )
+        return [(source, case, at) for source, case, at in rows]
+
+
+_CASES = select(
+    cases.c.case,
+    cases.c.type,
+    cases.c.scope,
+    cases.c.channel,
+    cases.c.regime,
+    cases.c.status,
+    cases.c.received_at,
+    cases.c.closed_at,
+    cases.c.wrapped_key.is_(None),
+)
+
+
+def _case(row: Any) -> Case:
+    number, type_, scope, channel, regime, status, received_at, closed_at, shredded = row
+    return Case(number, type_, scope, channel, regime, status, received_at, closed_at, bool(shredded))

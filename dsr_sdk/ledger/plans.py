@@ -1,0 +1,76 @@
+"""Plans in the ledger: what was found, what is to be done about it, and who approved exactly that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.engine import Connection
+
+from dsr_sdk.ledger.book import chunks
+from dsr_sdk.ledger.schema import cases, plans
+from dsr_sdk.ledger.tasks import Tasks
+
+__all__ = ["PlanRow", "Plans"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """A stored plan; `body` is its JSON, opened."""
+
+    id: int
+    case: str
+    hash: str
+    made_at: datetime
+    approved_at: datetime | None
+    approved_by: str | None
+    body: bytes
+
+
+class Plans:
+    """Every method takes the connection of a transaction opened by its caller."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        self._tasks = tasks
+
+    def add(self, connection: Connection, rows: Iterable[tuple[str, str, bytes]], now: datetime) -> None:
+        """Store plans: (case, hash, body)."""
+        rows = list(rows)
+        keys = self._tasks.keys(connection, [case for case, _, _ in rows])
+        stored = [
+            {"case": case, "hash": hash_, "made_at": now, "sealed_body": keys[case].seal(body, "plans.sealed_body")} for case, hash_, body in rows
+        ]
+        if stored:
+            connection.execute(insert(plans), stored)
+
+    def latest(self, connection: Connection, numbers: Sequence[str]) -> dict[str, PlanRow]:
+        """The newest plan of each case that has one, opened."""
+        found: dict[str, PlanRow] = {}
+        for chunk in chunks(numbers):
+            newest = select(func.max(plans.c.id)).where(plans.c.case.in_(chunk)).group_by(plans.c.case)
+            rows = connection.execute(
+                select(
+                    plans.c.id,
+                    plans.c.case,
+                    plans.c.hash,
+                    plans.c.made_at,
+                    plans.c.approved_at,
+                    plans.c.approved_by,
+                    plans.c.sealed_body,
+                    cases.c.wrapped_key,
+                )
+                .select_from(plans.join(cases, cases.c.case == plans.c.case))
+                .where(plans.c.id.in_(newest))
+            )
+            for id_, case, hash_, made_at, approved_at, approved_by, sealed, wrapped in rows:
+                if sealed is not None:
+                    body = self._tasks.vault.unwrap(case, wrapped).open(sealed, "plans.sealed_body")
+                    found[case] = PlanRow(id_, case, hash_, made_at, approved_at, approved_by, body)
+        return found
+
+    def mark_approved(self, connection: Connection, ids: Sequence[int], by: str, now: datetime) -> None:
+        """Record an approval. It happens once: a plan already approved is left as it is."""
+        for chunk in chunks(ids):
+            connection.execute(update(plans).where(plans.c.id.in_(chunk), plans.c.approved_at.is_(None)).values(approved_at=now, approved_by=by))

@@ -1,0 +1,148 @@
+"""The ledger's tables: one schema on SQLite and PostgreSQL.
+
+Personal data stands only in columns named ``sealed...`` (AES-GCM under the key of the case) and, as keyed hashes, in columns named
+``fingerprint``. Everything else may outlive the person: case number, dates, counts, outcomes, the audit chain.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy.engine import Dialect
+
+__all__ = ["Instant", "audit", "case_identities", "cases", "checkpoints", "meta", "metadata", "plans", "suppression", "tasks"]
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware datetime, stored as integer milliseconds since 1970-01-01T00:00Z: sorts and indexes alike on both databases."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else round(value.timestamp() * 1000)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else datetime.fromtimestamp(value / 1000, UTC)
+
+
+_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite's own row id must be declared INTEGER
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+cases = Table(
+    "cases",
+    metadata,
+    Column("case", String(24), primary_key=True),
+    Column("type", String(20), nullable=False),
+    Column("scope", String(20), nullable=False),
+    Column("channel", String(20), nullable=False),
+    Column("regime", String(32)),
+    Column("status", String(20), nullable=False, doc="received, planned, approved, running, done, closed, shredded"),
+    Column("received_at", Instant, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("closed_at", Instant),
+    Column("reference_fingerprint", LargeBinary(32), unique=True),
+    Column("wrapped_key", LargeBinary, doc="the case key under the master key; NULL once the case is shredded"),
+    Column("sealed_request", LargeBinary),
+    Column("version", Integer, nullable=False, server_default="0"),
+)
+Index("ix_cases_status_received_at", cases.c.status, cases.c.received_at)
+
+case_identities = Table(
+    "case_identities",
+    metadata,
+    Column("case", String(24), ForeignKey("cases.case"), primary_key=True),
+    Column("fingerprint", LargeBinary(32), primary_key=True),
+    Column("kind", String(20), nullable=False),
+)
+Index(None, case_identities.c.fingerprint)
+
+plans = Table(
+    "plans",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("case", String(24), ForeignKey("cases.case"), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("made_at", Instant, nullable=False),
+    Column("approved_at", Instant),
+    Column("approved_by", String(200)),
+    Column("sealed_body", LargeBinary),
+)
+Index(None, plans.c.case, plans.c.id)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("case", String(24), ForeignKey("cases.case"), nullable=False),
+    Column("source", String(63), nullable=False),
+    Column("action", String(12), nullable=False, doc="find, erase, export, opt_out, email, manual, verify"),
+    Column("state", String(12), nullable=False, doc="waiting, ready, acting, pending, doubt, done, failed"),
+    Column("next_at", Instant, doc="when a drain should take it; NULL when nothing is due"),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("resource", String(100)),
+    Column("count", Integer),
+    Column("sealed", LargeBinary, doc="the match, or what was found"),
+    Column("sealed_job", LargeBinary, doc="the vendor's job, while it is pending"),
+    Column("job_fingerprint", LargeBinary(32), doc="the same for tasks that wait for the same job: polled once"),
+    Column("intent_at", Instant, doc="when the effect was about to be made"),
+    Column("step", String(20), doc="how far an effect in several steps had come"),
+    Column("outcome", Text, doc="JSON, see result.outcome_to_json"),
+    Column("error", Text, doc="JSON: class and message, without personal data"),
+    Column("created_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+)
+# Finished tasks have no next_at, so the index a drain reads holds only live work and stays small however long the history grows.
+Index("ix_tasks_due", tasks.c.source, tasks.c.next_at, sqlite_where=tasks.c.next_at.is_not(None), postgresql_where=tasks.c.next_at.is_not(None))
+Index("ix_tasks_case", tasks.c.case, tasks.c.source)
+
+suppression = Table(
+    "suppression",
+    metadata,
+    Column("fingerprint", LargeBinary(32), primary_key=True),
+    Column("source", String(63), primary_key=True),
+    Column("case", String(24), nullable=False),
+    Column("erased_at", Instant, nullable=False),
+)
+Index(None, suppression.c.erased_at)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", _Id, primary_key=True, autoincrement=True),
+    Column("case", String(24), nullable=False),
+    Column("n", Integer, nullable=False, doc="1, 2, 3 ... within the case"),
+    Column("at", Instant, nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("event", String(60), nullable=False),
+    Column("data", Text, nullable=False, doc="canonical JSON, without personal data"),
+    Column("hash", String(64), nullable=False),
+    UniqueConstraint("case", "n"),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("from_seq", BigInteger, nullable=False),
+    Column("to_seq", BigInteger, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("signature", String(128), nullable=False),
+)
