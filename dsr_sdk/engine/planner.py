@@ -211,13 +211,20 @@ class _Source:
             return replace(row, standing=Standing.BY_HAND, detail=str(getattr(self._connector.config, "instructions", "")))
         verb, _ = VERBS[self._request.type]
         if self._connector.process is Process.EMAIL:
-            if self._request.type is not RequestType.DELETION:
-                return replace(row, standing=Standing.UNSUPPORTED, detail="letters ask for deletion only")
-            return replace(row, standing=Standing.BY_EMAIL, title=str(getattr(self._connector.config, "vendor", self._connector.title)), calls=1)
+            row = replace(row, title=str(getattr(self._connector.config, "vendor", self._connector.title)))
+            if self._request.type is RequestType.DELETION and getattr(self._connector.config, "active", True):
+                return replace(row, standing=Standing.BY_EMAIL, calls=1)
+            why = "the e-mail integration is not active" if self._request.type is RequestType.DELETION else "letters ask for deletion only"
+            return self._by_person(row, why)
         excuse = self._connector.supports(verb)
         if excuse is not None:
-            return replace(row, standing=Standing.UNSUPPORTED, detail=excuse.reason)
+            return self._by_person(row, excuse.reason)
         return self._searched(row)
+
+    def _by_person(self, row: PlannedSource, why: str) -> PlannedSource:
+        """What a connector cannot do for an erasure or a copy, a person must: left out, it would be silently undone."""
+        standing = Standing.UNSUPPORTED if self._request.type is RequestType.DO_NOT_SELL else Standing.BY_HAND
+        return replace(row, standing=standing, detail=why)
 
     def _searched(self, row: PlannedSource) -> PlannedSource:
         newest: dict[tuple[str, ...], Task] = {}

@@ -41,6 +41,7 @@ class MailConfig(Model):
     domain: str = Field(description="the company's own domain for requests; the sender is company-slug@domain")
     agent: str = Field(description="the agent's address, where vendors answer")
     cc: str | None = None
+    auto_submitted: bool = Field(False, description="say in the header that a program sent the letter (RFC 3834); some help desks then never read it")
 
 
 class EngineSettings(Model):

@@ -175,4 +175,4 @@ def _post(mail: MailConfig, config: HostConfig) -> Post:
         detail = error.errors(include_input=False, include_context=False)[0]
         where = ".".join(("mail", *(str(part) for part in detail["loc"])))
         raise ConfigError(detail["msg"].removeprefix("Value error, "), field=where) from None
-    return Post(Letterhead(company=config.host.company, domain=mail.domain, agent=mail.agent, cc=mail.cc), Mailer(settings))
+    return Post(Letterhead(company=config.host.company, domain=mail.domain, agent=mail.agent, cc=mail.cc), Mailer(settings), mail.auto_submitted)
