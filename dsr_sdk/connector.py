@@ -201,6 +201,8 @@ class Connector:
     holds: ClassVar[tuple[Holds, ...]] = ()
     limits: ClassVar[tuple[RateLimit, ...]] = ()
     rate_headers: ClassVar[RateHeaders | None] = None
+    connections: ClassVar[int | None] = None
+    """The most calls a vendor lets be under way at once (Mailchimp: ten); None when it names no such limit."""
     batch_size: ClassVar[int] = 1
     find_batch_size: ClassVar[int] = 1
     lag: ClassVar[timedelta] = timedelta(0)

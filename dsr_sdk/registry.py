@@ -200,7 +200,7 @@ class Registry:
             raise
         except Exception as error:  # noqa: BLE001 - an author's __init__ must not take the host along
             raise ContractError(f"the connector {slug!r} cannot be made: {type(error).__name__}", source=name) from None
-        source = DataSource(name, connector, after, threads)
+        source = DataSource(name, connector, after, min(threads, connector.connections or threads))
         self.manager.register(connector, name=f"source:{name}")
         self.sources[name] = source
         self._callers.clear()

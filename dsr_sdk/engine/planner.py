@@ -12,6 +12,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy.engine import Connection
+
 from dsr_sdk.connector import Connector, Process, Verb
 from dsr_sdk.engine.plan import Deed, Plan, PlannedMatch, PlannedSource, Standing, plan_hash
 from dsr_sdk.engine.work import identities_of, match_from_json
@@ -145,15 +147,15 @@ class Planner:
             tasks: dict[tuple[str, str], list[Task]] = {}
             for task in self._ledger.tasks.of(connection, numbers):
                 tasks.setdefault((task.case, task.source), []).append(task)
+            warnings = self._warnings(connection, requests, numbers)
             bodies = []
             made = []
             for number in numbers:
                 request = requests[number]
                 rows = tuple(_Source(source, request, tasks, halted.get(source.name)).planned() for source in chosen)
                 rows += tuple(PlannedSource(name, name, "", Standing.COULD_NOT_CHECK, detail=why) for name, why in broken.items())
-                warnings = tuple(self._warnings(connection, request))
                 hash_ = plan_hash(self._ledger.vault, number, request.type.value, request.scope.value, rows)
-                plan = Plan(0, number, request.type.value, request.scope.value, rows, hash_, now, warnings)
+                plan = Plan(0, number, request.type.value, request.scope.value, rows, hash_, now, tuple(warnings.get(number, ())))
                 bodies.append((number, hash_, plan.body()))
                 made.append(plan)
                 counts = {row.source: row.count(*Deed) for row in rows if row.matches}
@@ -161,18 +163,25 @@ class Planner:
             self._ledger.plans.add(connection, bodies, now)
             self._ledger.cases.set_status(connection, [number for number in numbers if self._statuses[number] == "received"], "planned")
             self._ledger.write(connection, book)
-            stored = self._ledger.plans.latest(connection, numbers)
-        return [replace(plan, id=stored[plan.case].id) for plan in made]
+            stored = self._ledger.plans.newest_ids(connection, numbers)
+        return [replace(plan, id=stored[plan.case]) for plan in made]
 
-    def _warnings(self, connection: Any, request: Request) -> Iterable[str]:
-        for other in self._ledger.cases.same_person(connection, request.case):
-            if other.status not in ("done", "closed", "shredded"):
+    def _warnings(self, connection: Connection, requests: Mapping[str, Request], numbers: Sequence[str]) -> dict[str, list[str]]:
+        """What an agent should know about each case before approving: duplicates, a copy still owed, an earlier erasure."""
+        warnings: dict[str, list[str]] = {}
+        for number, others in self._ledger.cases.same_people(connection, numbers).items():
+            request = requests[number]
+            for other in others:
+                if other.status in ("done", "closed", "shredded"):
+                    continue
                 if other.type == request.type.value:
-                    yield f"the same person has another open request of this type: {other.number}"
+                    warnings.setdefault(number, []).append(f"the same person has another open request of this type: {other.number}")
                 elif other.type == RequestType.COPY.value and request.type is RequestType.DELETION:
-                    yield f"the same person is waiting for a copy: finish {other.number} before deleting what it must contain"
-        for source, case, at in self._ledger.cases.erased_before(connection, request.case):
-            yield f"the person was erased at {source} on {at:%Y-%m-%d} ({case})"
+                    text = f"the same person is waiting for a copy: finish {other.number} before deleting what it must contain"
+                    warnings.setdefault(number, []).append(text)
+        for number, erasures in self._ledger.cases.erased_before(connection, numbers).items():
+            warnings.setdefault(number, []).extend(f"the person was erased at {source} on {at:%Y-%m-%d} ({case})" for source, case, at in erasures)
+        return warnings
 
 
 _PLACEHOLDER: Any = object()

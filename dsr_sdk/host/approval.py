@@ -30,19 +30,19 @@ def approve(connection: Connection, ledger: Ledger, registry: Registry, plans: S
         ApprovalError: A plan is not the newest of its case, or is not what was stored under its hash.
     """
     numbers = [plan.case for plan in plans]
-    newest = ledger.plans.latest(connection, numbers)
+    newest = ledger.plans.approvals(connection, numbers)
     existing: dict[str, list[Task]] = {}
-    for task in ledger.tasks.of(connection, numbers):
+    for task in ledger.tasks.of(connection, numbers, opened=False):
         existing.setdefault(task.case, []).append(task)
     new: list[NewTask] = []
     fresh: list[Plan] = []
     for plan in plans:
-        stored = newest.get(plan.case)
-        if stored is None or stored.hash != plan.hash or stored.id != plan.id:
+        id_, hash_, approved_at = newest.get(plan.case, (None, None, None))
+        if (id_, hash_) != (plan.id, plan.hash):
             raise ApprovalError("the plan is not the newest of its case", source=plan.case, fix="look at the newest plan and approve that")
         if plan_hash(ledger.vault, plan.case, plan.type, plan.scope, plan.sources) != plan.hash:
             raise ApprovalError("the plan's contents do not fit its hash", source=plan.case, fix="make the plan again")
-        if stored.approved_at is not None:
+        if approved_at is not None:
             continue
         fresh.append(plan)
         new.extend(_Work(plan, registry, existing.get(plan.case, []), book).tasks())

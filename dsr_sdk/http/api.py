@@ -112,8 +112,8 @@ class Api:
                     reply = self._call("POST", path, slots, params=params, json={**(json or {}), **extra}, retry=True)
                 else:
                     reply = self._call(method, path, slots, params={**(params or {}), **extra})
-            except NotFoundError:
-                if absent_ok and page == 0:
+            except NotFoundError as error:
+                if absent_ok and page == 0 and error.code != "html":
                     return
                 raise
             items = items_at(reply, paging.items)
@@ -193,7 +193,7 @@ class Api:
         try:
             return http.retry.run(attempt, repeat=repeat)
         except NotFoundError as error:
-            if absent_ok:
+            if absent_ok and error.code != "html":  # a proxy's 404 page says nothing about the person
                 return Reply(error.status or 404, {}, b"", call=call)
             raise
 

@@ -33,10 +33,16 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class RateHeaders:
-    """The names of the headers in which a vendor says how much is left. ``reset`` is read as seconds, or as a Unix time when large."""
+    """The names of the headers in which a vendor says how much is left.
+
+    Attributes:
+        reset: Read as seconds from now, or as a Unix time when large.
+        unit: Seconds in one unit of `reset` when it is a duration (0.001 for milliseconds).
+    """
 
     remaining: str = "x-ratelimit-remaining"
     reset: str = "x-ratelimit-reset"
+    unit: float = 1.0
 
 
 class _Bucket:
@@ -99,10 +105,10 @@ class Pacer:
 
     def observe(self, headers: Mapping[str, str]) -> None:
         """Read what is left from an answer's headers and pause when nothing is."""
-        remaining = headers.get(self._headers.remaining)
+        remaining = headers.get(self._headers.remaining.lower())
         if remaining is None or not remaining.strip().isdigit() or int(remaining) > 0:
             return
-        reset = _seconds(headers.get(self._headers.reset, ""))
+        reset = _seconds(headers.get(self._headers.reset.lower(), ""), self._headers.unit)
         if reset is not None:
             self.pause(min(reset, 3600.0))
 
@@ -110,7 +116,7 @@ class Pacer:
 _NUMBER = re.compile(r"\d{1,12}(\.\d{1,6})?")
 
 
-def _seconds(text: str) -> float | None:
+def _seconds(text: str, unit: float = 1.0) -> float | None:
     """Seconds from now: a small number is a duration, a large one a Unix time in seconds or milliseconds."""
     text = text.strip()
     if not _NUMBER.fullmatch(text):
@@ -118,7 +124,7 @@ def _seconds(text: str) -> float | None:
     value = float(text)
     if value > 1e11:
         value /= 1000
-    return max(0.0, value - time.time()) if value > 1e8 else value
+    return max(0.0, value - time.time()) if value > 1e8 else value * unit
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

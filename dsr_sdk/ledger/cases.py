@@ -159,11 +159,19 @@ class Cases:
         for chunk in chunks(numbers):
             connection.execute(update(cases).where(cases.c.case.in_(chunk)).values(status=status, closed_at=closed_at, version=cases.c.version + 1))
 
-    def same_person(self, connection: Connection, number: str) -> list[Case]:
-        """Other cases that share an identity with this one."""
-        mine = select(case_identities.c.fingerprint).where(case_identities.c.case == number)
-        theirs = select(case_identities.c.case).where(case_identities.c.fingerprint.in_(mine), case_identities.c.case != number)
-        return [_case(row) for row in connection.execute(_CASES.where(cases.c.case.in_(theirs)).order_by(cases.c.case))]
+    def same_people(self, connection: Connection, numbers: Sequence[str]) -> dict[str, list[Case]]:
+        """For each of the cases the others that share an identity with it; cases without any are left out."""
+        mine, theirs = case_identities.alias("mine"), case_identities.alias("theirs")
+        pairs: dict[str, list[str]] = {}
+        for chunk in chunks(numbers):
+            joined = mine.join(theirs, (theirs.c.fingerprint == mine.c.fingerprint) & (theirs.c.case != mine.c.case))
+            rows = connection.execute(select(mine.c.case, theirs.c.case).select_from(joined).where(mine.c.case.in_(chunk)).distinct())
+            for case, other in rows:
+                pairs.setdefault(case, []).append(other)
+        others: dict[str, Case] = {}
+        for chunk in chunks(sorted({other for found in pairs.values() for other in found})):
+            others.update((row[0], _case(row)) for row in connection.execute(_CASES.where(cases.c.case.in_(chunk))))
+        return {case: [others[other] for other in sorted(found)] for case, found in pairs.items()}
 
     def shred(self, connection: Connection, number: str, book: Book, actor: str) -> None:
         """Destroy a case's key and everything sealed under it. Case number, dates, counts, outcomes and the audit chain stay."""
@@ -194,15 +202,18 @@ class Cases:
         if new:
             connection.execute(insert(suppression), new)
 
-    def erased_before(self, connection: Connection, number: str) -> list[tuple[str, str, datetime]]:
-        """Earlier erasures of the person of this case: (source, case, when)."""
-        mine = select(case_identities.c.fingerprint).where(case_identities.c.case == number)
-        rows = connection.execute(
-            select(suppression.c.source, suppression.c.case, suppression.c.erased_at)
-            .where(suppression.c.fingerprint.in_(mine), suppression.c.case != number)
-            .order_by(suppression.c.erased_at)
+    def erased_before(self, connection: Connection, numbers: Sequence[str]) -> dict[str, list[tuple[str, str, datetime]]]:
+        """For each of the cases the earlier erasures of its person: (source, case, when), oldest first."""
+        found: dict[str, dict[tuple[str, str], datetime]] = {}
+        joined = case_identities.join(
+            suppression, (suppression.c.fingerprint == case_identities.c.fingerprint) & (suppression.c.case != case_identities.c.case)
         )
-        return [(source, case, at) for source, case, at in rows]
+        columns = (case_identities.c.case, suppression.c.source, suppression.c.case, suppression.c.erased_at)
+        for chunk in chunks(numbers):
+            rows = connection.execute(select(*columns).select_from(joined).where(case_identities.c.case.in_(chunk)).order_by(suppression.c.erased_at))
+            for case, source, earlier, at in rows:
+                found.setdefault(case, {}).setdefault((source, earlier), at)
+        return {case: [(source, earlier, at) for (source, earlier), at in rows.items()] for case, rows in found.items()}
 
 
 _CASES = select(

@@ -45,6 +45,23 @@ class Plans:
         if stored:
             connection.execute(insert(plans), stored)
 
+    def newest_ids(self, connection: Connection, numbers: Sequence[str]) -> dict[str, int]:
+        """The id of the newest plan of each case that has one; nothing is opened."""
+        found: dict[str, int] = {}
+        for chunk in chunks(numbers):
+            query = select(plans.c.case, func.max(plans.c.id)).where(plans.c.case.in_(chunk)).group_by(plans.c.case)
+            found.update((case, id_) for case, id_ in connection.execute(query))
+        return found
+
+    def approvals(self, connection: Connection, numbers: Sequence[str]) -> dict[str, tuple[int, str, datetime | None]]:
+        """Of the newest plan of each case its id, its hash and when it was approved; nothing is opened."""
+        newest = list(self.newest_ids(connection, numbers).values())
+        found: dict[str, tuple[int, str, datetime | None]] = {}
+        for chunk in chunks(newest):
+            rows = connection.execute(select(plans.c.case, plans.c.id, plans.c.hash, plans.c.approved_at).where(plans.c.id.in_(chunk)))
+            found.update((case, (id_, hash_, at)) for case, id_, hash_, at in rows)
+        return found
+
     def latest(self, connection: Connection, numbers: Sequence[str]) -> dict[str, PlanRow]:
         """The newest plan of each case that has one, opened."""
         found: dict[str, PlanRow] = {}

@@ -219,8 +219,10 @@ class Tasks:
             query = query.where(tasks.c.action.in_(actions))
         return int(connection.execute(query).scalar_one())
 
-    def of(self, connection: Connection, numbers: Sequence[str], *, actions: Sequence[str] = (), sources: Sequence[str] = ()) -> list[Task]:
-        """Every task of some cases, oldest first, opened (payloads of shredded cases are None)."""
+    def of(
+        self, connection: Connection, numbers: Sequence[str], *, actions: Sequence[str] = (), sources: Sequence[str] = (), opened: bool = True
+    ) -> list[Task]:
+        """Every task of some cases, oldest first; opened unless ``opened=False`` (payloads of shredded cases are None)."""
         found: list[Task] = []
         for chunk in chunks(numbers):
             query = _TASKS.where(tasks.c.case.in_(chunk)).order_by(tasks.c.id)
@@ -228,7 +230,7 @@ class Tasks:
                 query = query.where(tasks.c.action.in_(actions))
             if sources:
                 query = query.where(tasks.c.source.in_(sources))
-            found.extend(self._task(row) for row in connection.execute(query))
+            found.extend(self._task(row, opened=opened) for row in connection.execute(query))
         return found
 
     def begin(self, connection: Connection, work: Sequence[Task], now: datetime, *, step: str = "intent") -> None:
@@ -294,11 +296,11 @@ class Tasks:
                 update(tasks).where(tasks.c.case.in_(chunk), tasks.c.source == source, tasks.c.state == "waiting").values(state="ready", next_at=now)
             )
 
-    def _task(self, row: Any) -> Task:
+    def _task(self, row: Any, *, opened: bool = True) -> Task:
         (id_, case, source, action, state, attempt, resource, count, intent_at, step, next_at, created_at, finished_at) = row[:13]
         outcome, error, sealed, sealed_job, job_fingerprint, wrapped = row[13:]
-        key = self.vault.unwrap(case, wrapped) if wrapped is not None else None
-        if key is None and (sealed is not None or sealed_job is not None):
+        key = self.vault.unwrap(case, wrapped) if opened and wrapped is not None else None
+        if opened and key is None and (sealed is not None or sealed_job is not None):
             raise VaultError("the case was shredded: its personal data is gone for good", source=case)
         return Task(
             id_,
