@@ -184,8 +184,8 @@ class Connector:
         Everything behind a match.
     ``opt_out(api, match) -> Outcome``
         Stop selling or sharing.
-    ``poll(api, job) -> Outcome``
-        Needed when `erase` returns `Pending`.
+    ``poll(api, job) -> Outcome | Mapping[str, Outcome]``
+        Needed when `erase` returns `Pending`. When one job stands for several matches, a mapping gives each match id its own outcome.
     ``recover(api, match) -> Outcome | None``
         Needed when repeating `erase` is not harmless (`repeatable = False`): looks the earlier effect up at the vendor.
     ``check(api) -> str``
@@ -234,6 +234,10 @@ class Connector:
     def headers(self) -> Mapping[str, str]:
         """Headers sent with every request (an API version). No secrets: those belong in `auth`."""
         return {}
+
+    def rate_limits(self) -> tuple[RateLimit, ...]:
+        """The limits as they apply to this configuration; `limits` unless a setting (a plan, a test key) changes them."""
+        return self.limits
 
     def problem(self, reply: Reply) -> DsrError | None:
         """What the vendor means by an answer that the usual reading of HTTP statuses gets wrong; None for the usual reading.
@@ -328,11 +332,14 @@ class Connector:
 
     @final
     @hookimpl
-    def dsr_poll(self, api: Api, job: str) -> Outcome:
+    def dsr_poll(self, api: Api, job: str) -> Outcome | Mapping[str, Outcome]:
         poll = getattr(self, "poll", None)
         if poll is None:
             raise ContractError("erase answered Pending, but there is no poll to ask with", source=self.name)
-        return self._checked_outcome("poll", poll(api, job))
+        answer = poll(api, job)
+        if isinstance(answer, Mapping):
+            return {str(match): self._checked_outcome("poll", outcome) for match, outcome in answer.items()}
+        return self._checked_outcome("poll", answer)
 
     @final
     @hookimpl

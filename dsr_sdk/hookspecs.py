@@ -7,7 +7,7 @@ stand around every call to every vendor. *Observers* are told what happened; any
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -66,8 +66,8 @@ def dsr_email(source: str, subject: Subject, type: RequestType, letterhead: Lett
 
 
 @hookspec(firstresult=True)
-def dsr_poll(source: str, api: Api, job: str) -> Outcome:
-    """How a vendor's job stands that an earlier call answered with `Pending`."""
+def dsr_poll(source: str, api: Api, job: str) -> Outcome | Mapping[str, Outcome]:
+    """How a vendor's job stands that an earlier call answered with `Pending`: one outcome for all its matches, or one for each match id."""
     raise AssertionError("a specification is never called")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,8 +178,15 @@ class Performer:
 
     def _poll(self, unit: Unit) -> list[Result]:
         job = unit.tasks[0].job
-        outcome = self._call("dsr_poll", api=self._api(), job=job)
-        return [Acted(task, outcome) for task in unit.tasks]
+        answer = self._call("dsr_poll", api=self._api(), job=job)
+        if not isinstance(answer, Mapping):
+            return [Acted(task, answer) for task in unit.tasks]
+        results: list[Result] = []
+        for task in unit.tasks:
+            outcome = answer.get(task.payload["id"])
+            missing = ContractError("poll answered for other matches, not for this one", source=self.source.name)
+            results.append(Acted(task, outcome) if outcome is not None else Broke(task, missing))
+        return results
 
     def _email(self, task: Task) -> Result:
         if self._post is None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["Api"]
 
 _SLOT = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
-_SAFE_METHODS = frozenset({"GET", "HEAD"})
 _REPEATABLE_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 LONGEST_FIRST_WAIT = 5.0
 LONGEST_WAIT = 600.0
@@ -174,7 +173,7 @@ class Api:
             arguments["headers"] = dict(headers)
         repeat = retry or method in _REPEATABLE_METHODS
         idempotency = http.connector.idempotency_header
-        if idempotency and self._operation_key and method not in _SAFE_METHODS:
+        if idempotency and self._operation_key and method in ("POST", "PATCH"):  # the others are idempotent by themselves (RFC 9110 section 9.2.2)
             arguments.setdefault("headers", {})[idempotency] = f"{self._operation_key}-{self.calls}"
             repeat = True
         # Before the first call of a unit of work a long wait sends the whole unit back to the drain; later ones are waited for, so that

@@ -59,7 +59,7 @@ class SourceHttp:
         self.source = connector.name
         self.base_url = check_url(config.base_url or connector.base_url, field=field, allow_private=config.allow_private_hosts)
         self.host = _origin(self.base_url)
-        self.pacer = Pacer(connector.limits, connector.rate_headers)
+        self.pacer = Pacer(connector.rate_limits(), connector.rate_headers)
         self.retry = retry or RetryPolicy()
         self.sleep = sleep
         self._given = transport

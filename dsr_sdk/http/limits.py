@@ -17,13 +17,14 @@ class RateLimit:
     """At most `calls` requests in any `per` seconds.
 
     Attributes:
-        on: Which requests it counts: a path template as the connector writes it (``/v1/customers/search``), or empty for all.
+        on: Which requests it counts: a path template as the connector writes it (``/v1/customers/search``), several that share the limit,
+            or empty for all.
         method: Only this HTTP method; empty for all.
     """
 
     calls: int
     per: float
-    on: str = ""
+    on: str | tuple[str, ...] = ()
     method: str = ""
 
     def __post_init__(self) -> None:
@@ -56,15 +57,16 @@ class _Bucket:
     def __init__(self, limit: RateLimit) -> None:
         self.limit = limit
         burst = max(1, limit.calls // 50)
-        # A slow limit has nothing to give away; a faster one pays for its burst with 2 % of the rate, and 1 % guards against jitter.
-        steady = limit.calls if limit.calls < 40 else limit.calls - burst
-        self.interval = limit.per / steady * (1.01 if limit.calls > 1 else 1.001)
+        # Between two requests that leave one window apart lies a network whose delay varies: 30 ms are kept for that.
+        margin = max(0.03, limit.per * 0.002)
+        self.interval = (limit.per + margin) / (limit.calls - (burst - 1))
         self.tolerance = self.interval * (burst - 1)
         self.free_at = 0.0
 
     def matches(self, method: str, template: str) -> bool:
         limit = self.limit
-        return (not limit.on or limit.on == template) and (not limit.method or limit.method == method)
+        templates = (limit.on,) if isinstance(limit.on, str) else limit.on
+        return (not limit.on or template in templates) and (not limit.method or limit.method == method)
 
 
 class Pacer:

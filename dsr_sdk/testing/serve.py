@@ -91,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         except (OSError, ValueError):  # likewise
             self.close_connection = True
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the signature of the base class
+    def log_message(self, format: str, *args: Any) -> None:
         """Nothing: request lines hold personal data, made-up or not."""
 
 

@@ -1,0 +1,45 @@
+# Two commands do all the set-up: `make demo` and `make test`. They need Python 3.11+, pip and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONNECTORS := $(wildcard connectors/*/pyproject.toml)
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint check bench docs clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(INSTALLED) ## the main job on made-up people: plan, approve, run, be killed, resume, verify, prove
+	@$(BIN)/python examples/demo.py
+
+test: $(INSTALLED) ## every test
+	$(BIN)/python -m pytest -q -n auto
+
+lint: $(INSTALLED) ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test ## what continuous integration runs
+
+bench: $(INSTALLED) ## the measurements of docs/performance.md
+	$(BIN)/python -m benchmarks
+
+docs: $(INSTALLED) ## build the documentation into site/
+	$(BIN)/uv pip install --quiet -c constraints.txt --group docs
+	$(BIN)/zensical build --clean
+
+clean: ## remove what was made
+	rm -rf $(VENV) .demo site .mypy_cache .ruff_cache .pytest_cache
+
+# uv does the installing because twenty packages and nine editable projects take it seconds; it is itself installed from the index by pip.
+$(INSTALLED): pyproject.toml constraints.txt $(CONNECTORS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "dsr-sdk needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv --without-pip $(VENV)
+	@echo "installing into $(VENV) ..."
+	@$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check -c constraints.txt uv
+	@$(BIN)/uv pip install --quiet -c constraints.txt --group dev -e '.[host,keyring,postgres,testing]' $(foreach project,$(CONNECTORS),-e $(dir $(project)))
+	@touch $@
