@@ -1,0 +1,219 @@
+"""What the suite's checks stand on: a connector in front of a sandbox, made-up people, and the steps of a host's work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from dsr_sdk.connector import Connector, ConnectorConfig, Verb
+from dsr_sdk.errors import ConfigError, DsrError
+from dsr_sdk.identity import AnyIdentity
+from dsr_sdk.request import Subject
+from dsr_sdk.result import Match, Outcome, Record
+from dsr_sdk.testing import faults
+from dsr_sdk.testing.sandbox import Person, Sandbox
+from dsr_sdk.testing.scenario import (
+    ADA,
+    Exchange,
+    Result,
+    ScenarioHttp,
+    World,
+    config_of,
+    erase_all,
+    export_all,
+    find,
+    identity_of,
+    settled,
+    subject_of,
+    world,
+)
+
+__all__ = ["Bench"]
+
+OTHER = Person("zqgrace.zqhopper@example.org", "Zqgrace", "Zqhopper", "+14155550177", "zq-other-2")
+"""Somebody else, whose every value is unlike anything that could stand in an answer by chance."""
+
+CANARY = Person("zqcanary.zqbird@example.net", "Zqcanary", "Zqbird", "+14155550188", "zq-canary-3")
+"""Somebody nobody may speak of."""
+
+POSITIONS = 6
+"""At how many of a verb's calls a fault is tried."""
+
+
+class Bench:
+    """What an author declares of a connector under test, and what the checks do with it.
+
+    Attributes:
+        connector: The connector.
+        sandbox: Its sandbox; None only for a data source worked by e-mail or by hand.
+        cassettes: Where its recorded cassettes are.
+        person: Who is found, copied and erased. Wishes of one sandbox go into ``extra``.
+        expected_faults: What this vendor's connector reads differently from the usual table: ``{("find", "status 404"): None}``.
+        many: How many records one person is given to see that paging loses none; more than the largest page the connector asks for.
+    """
+
+    connector: ClassVar[type[Connector]]
+    sandbox: ClassVar[type[Sandbox] | None] = None
+    cassettes: ClassVar[Path | None] = None
+    person: ClassVar[Person] = ADA
+    expected_faults: ClassVar[Mapping[tuple[str, str], faults.Expected]] = {}
+    many: ClassVar[int] = 130
+
+    # --- what an author may override -----------------------------------------------------------------------------------------------
+
+    def identity(self, person: Person) -> AnyIdentity:
+        """What to search by: the person's first identity of a kind in ``identified_by``."""
+        found = identity_of(self.connector, person)
+        if found is None:
+            pytest.fail("the person has no identity the connector searches by: override identity(person)", pytrace=False)
+        return found
+
+    def settle(self, sandbox: Sandbox) -> None:
+        """Let so much time pass that the vendor's jobs are done."""
+        sandbox.advance(60 * 86_400.0)
+
+    @classmethod
+    def record(cls) -> list[Path]:
+        """Record the cassettes that the suite replays, from the sandbox, with the suite's person. Read the difference before committing it."""
+        from dsr_sdk.testing.cassettes import record  # vcrpy takes its time, and nothing else needs it
+
+        if cls.cassettes is None or cls.sandbox is None:
+            raise ConfigError("the suite names no directory of cassettes, or no sandbox", source=cls.__name__)
+        suite = cls()
+        return record(cls.connector, cls.sandbox, cls.cassettes, person=cls.person, identity=suite.identity(cls.person), settle=suite.settle)
+
+    # --- the steps -----------------------------------------------------------------------------------------------------------------
+
+    def _config(self) -> ConnectorConfig:
+        if self.sandbox is None:
+            pytest.skip("there is no sandbox: the data source is not worked over HTTP")
+        return config_of(self.connector, self.sandbox)
+
+    def _world(self, *people: Person, config: ConnectorConfig | None = None) -> AbstractContextManager[World]:
+        config = config or self._config()
+        assert self.sandbox is not None  # noqa: S101 - _config skipped otherwise
+        return world(self.connector, self.sandbox, *people, config=config)
+
+    def _able(self, verb: Verb) -> bool:
+        return self.connector.supports(verb) is None
+
+    def _need(self, verb: Verb) -> None:
+        excuse = self.connector.supports(verb)
+        if excuse is not None:
+            pytest.skip(f"no {verb.value}: {excuse.reason}")
+
+    def _batch(self) -> int:
+        return min(self.connector.batch_size, 250)
+
+    def _subject(self, person: Person) -> Subject:
+        return subject_of(person, self.identity(person))
+
+    def _find(self, w: World, person: Person) -> list[Match]:
+        return find(w.connector, w.http, self._subject(person))
+
+    def _settled(self, w: World, results: Sequence[Result]) -> list[Result]:
+        ended = settled(w.connector, w.http, results, lambda: self.settle(w.sandbox))
+        self.settle(w.sandbox)  # an index may lag behind
+        return ended
+
+    def _erase(self, w: World, person: Person) -> list[Result]:
+        matches = self._find(w, person)
+        require(w.sandbox.holds(person.email), "the sandbox does not hold the person right after add_person: check holds()")
+        return self._settled(w, erase_all(w.connector, w.http, matches))
+
+    def _export(self, w: World, matches: Sequence[Match]) -> list[Record]:
+        return self._records(w, w.http, matches)
+
+    def _records(self, w: World, http: ScenarioHttp, matches: Sequence[Match]) -> list[Record]:
+        return export_all(w.connector, http, matches, lambda: self.settle(w.sandbox))
+
+    def _again(self, w: World, matches: Sequence[Match]) -> list[Result]:
+        """Finish what was begun, as a host does after a crash: ask the vendor first where repeating is not harmless."""
+        known: list[Result] = []
+        todo: list[Match] = []
+        for match in matches:
+            outcome = None if w.connector.repeatable else w.connector.dsr_recover(w.http.api(), match)
+            if outcome is None:
+                todo.append(match)
+            else:
+                known.append((match, outcome))
+        return [*known, *erase_all(w.connector, w.http, todo)]
+
+    def _effects_once(self, w: World) -> None:
+        twice = sum(1 for count in w.effects.values() if count > 1)
+        require(not twice, f"{twice} effects happened more than once at the vendor")
+
+    # --- faults --------------------------------------------------------------------------------------------------------------------
+
+    def _expected(self, case: faults.FaultCase, verb: str) -> faults.Expected:
+        return self.expected_faults.get((verb, case.name), case.expected(verb))
+
+    def _calls_of_find(self) -> list[Exchange]:
+        with self._world(self.person, OTHER) as w:
+            self._find(w, self.person)
+            return w.http.log
+
+    def _calls_of_erase(self) -> list[Exchange]:
+        with self._world(self.person, OTHER) as w:
+            matches = self._find(w, self.person)
+            w.http.log.clear()
+            erase_all(w.connector, w.http, matches)
+            return w.http.log
+
+    def _calls_of_export(self) -> list[Exchange]:
+        with self._world(self.person, OTHER) as w:
+            matches = self._find(w, self.person)
+            w.http.log.clear()
+            self._export(w, matches)
+            return w.http.log
+
+    def _usual_copy(self) -> list[str]:
+        with self._world(self.person, OTHER) as w:
+            return self._resources(w, w.http, self._find(w, self.person))
+
+    def _resources(self, w: World, http: ScenarioHttp, matches: Sequence[Match]) -> list[str]:
+        return sorted(record.resource for record in self._records(w, http, matches))
+
+    def _struck(self, case: faults.FaultCase, calls: Callable[[], list[Exchange]]) -> Iterator[tuple[int, World, list[Match]]]:
+        """A fresh world for each call of a verb that the fault is to strike, with what was found in it."""
+        count = len(calls())
+        if not count and calls == self._calls_of_export:
+            pytest.skip("copying makes no call: find has read it all")
+        require(count > 0, "the verb makes no call to the vendor")
+        for position in range(min(count, POSITIONS) if case.everywhere else 1):
+            with self._world(self.person, OTHER) as w:
+                yield position, w, self._find(w, self.person)
+
+
+def require(condition: bool, message: str) -> None:
+    """Fail the check with a message for the connector's author."""
+    __tracebackhide__ = True
+    if not condition:
+        raise AssertionError(message)
+
+
+def said(result: Outcome | DsrError) -> str:
+    """A result in a word or a sentence; neither outcomes' names nor errors hold personal data."""
+    return str(result) if isinstance(result, DsrError) else type(result).__name__
+
+
+def values_of(person: Person) -> dict[str, str]:
+    """What a person can be told by."""
+    values = {"e-mail address": person.email, "first name": person.first_name, "last name": person.last_name, "user id": person.user_id}
+    return {what: value for what, value in {**values, "telephone number": person.phone.lstrip("+")}.items() if value}
+
+
+def text_of(records: Sequence[Record]) -> str:
+    """A copy as text to look things up in."""
+    return json.dumps([dict(record.data) for record in records], ensure_ascii=False, default=str).casefold()
+
+
+def altered(secret: str) -> str:
+    """A wrong secret of the same shape."""
+    at = next((i for i in range(len(secret) // 3, len(secret)) if secret[i].isalnum()), 0)
+    return secret[:at] + ("1" if secret[at] == "0" else "0" if secret[at].isdigit() else "b" if secret[at] == "a" else "a") + secret[at + 1 :]
