@@ -324,6 +324,7 @@ class ConnectorSuite(UnderFault):
 
     # --- cassettes -----------------------------------------------------------------------------------------------------------------
 
+    @pytest.mark.evidence("sandbox")
     def test_cassettes(self) -> None:
         """There is a cassette for each verb; each may be committed, and replays without a network to the conclusion that was recorded.
 

@@ -32,19 +32,11 @@ from dsr_sdk.http.limits import Pacer
 from dsr_sdk.testing import Fault, Person, transport
 from dsr_sdk.testing.openapi import Description
 from dsr_sdk.testing.suite import ConnectorSuite
+from tests.reference import shared
 
 DAY = 86_400.0
 ADA = Person("ada@example.com", "Ada", user_id="user-1")
 BOB = Person("bob@example.org", "Bob", user_id="user-10")
-
-
-def shared(*parts: str) -> Path:
-    """A file or folder of the team's reference material, which lies beside the repository and is not part of it."""
-    root = next(folder for folder in Path(__file__).resolve().parents if (folder / "dsr_sdk").is_dir())
-    path = root.parent.joinpath("shared", *parts)
-    if not path.exists():
-        pytest.skip(f"{'/'.join(parts)} is not here: it lies beside the repository, in ../shared")
-    return path
 
 
 def connected(where: AmplitudeSandbox | httpx.BaseTransport, **settings: Any) -> tuple[Amplitude, SourceHttp]:
@@ -97,6 +89,7 @@ class TestAmplitudeSuite(ConnectorSuite):
 
     connector = Amplitude
     sandbox = AmplitudeSandbox
+    cassettes = Path(__file__).parent / "cassettes"
 
 
 class TestFind:
@@ -461,6 +454,7 @@ class Checked(httpx.BaseTransport):
         return response
 
 
+@pytest.mark.evidence("spec")
 def test_every_message_fits_the_description() -> None:
     """Finding, copying, scheduling, recovering, polling, a wrong key: requests and the sandbox's answers are as documented."""
     sandbox = sandbox_with(ADA, BOB)

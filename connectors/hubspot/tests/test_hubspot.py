@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -34,18 +33,10 @@ from dsr_sdk import (
 from dsr_sdk.http import RetryPolicy, SourceHttp
 from dsr_sdk.testing import Fault, Person, transport
 from dsr_sdk.testing.openapi import Description
+from tests.reference import shared
 
 ADA = "ada@example.com"
 NOT_IN_THE_TRIMMED_DESCRIPTION = ("/crm/v3/properties/", "/crm/v4/objects/")
-
-
-def shared(*parts: str) -> Path:
-    """A path in the reference material beside the repository; the test is skipped where it is not checked out."""
-    root = next(parent for parent in Path(__file__).resolve().parents if (parent / "dsr_sdk").is_dir())
-    path = root.parent.joinpath("shared", *parts)
-    if not path.exists():
-        pytest.skip(f"the reference material is not here: {'/'.join(parts)}")
-    return path
 
 
 def http(handler: httpx.BaseTransport | HubSpotSandbox, **settings: Any) -> SourceHttp:
@@ -401,6 +392,7 @@ def test_the_search_limit_is_kept(sandbox: HubSpotSandbox) -> None:
 # --- HubSpot's own description -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.evidence("spec")
 def test_every_message_is_as_hubspot_describes_it(sandbox: HubSpotSandbox) -> None:
     """Whatever the connector sends and the sandbox answers fits HubSpot's OpenAPI description, through find, copy, erasure and errors."""
     description = Description.load(shared("specs", "hubspot.yaml"))
@@ -442,6 +434,7 @@ def recorded(wanted: Callable[[dict[str, Any]], bool]) -> Iterator[httpx.Respons
                 yield httpx.Response(answer["status"]["code"], headers=headers, text=answer["body"]["string"])
 
 
+@pytest.mark.evidence("recordings")
 def test_recorded_429s_are_waited_for() -> None:
     """Real 429s of the search: category RATE_LIMITS, no policyName, no Retry-After."""
     answers = list(recorded(lambda one: one["response"]["status"]["code"] == 429))
@@ -452,6 +445,7 @@ def test_recorded_429s_are_waited_for() -> None:
         assert caught.value.retry_after == 1.0
 
 
+@pytest.mark.evidence("recordings")
 def test_recorded_searches_name_no_neighbour() -> None:
     """Real v3 search results, of companies and custom objects: none of them is taken for Ada."""
     answers = list(recorded(lambda one: one["request"]["uri"].partition("?")[0].endswith("/search") and one["response"]["status"]["code"] == 200))
@@ -464,6 +458,7 @@ def test_recorded_searches_name_no_neighbour() -> None:
         assert find(http(httpx.MockTransport(real)), Subject.of(ADA)) == []
 
 
+@pytest.mark.evidence("recordings")
 def test_recorded_404s_of_an_unknown_contact_are_absent() -> None:
     """Real "contact does not exist" bodies, with and without a category, in answer to the deletion."""
     answers = list(recorded(lambda one: one["response"]["status"]["code"] == 404 and "contact does not exist" in one["response"]["body"]["string"]))
@@ -476,6 +471,7 @@ def test_recorded_404s_of_an_unknown_contact_are_absent() -> None:
         assert erase(http(httpx.MockTransport(real)), Match("contact", "7")) == Absent()
 
 
+@pytest.mark.evidence("recordings")
 def test_a_recorded_web_servers_404_is_a_wrong_base_url() -> None:
     """A real Tomcat page says nothing about the person, neither while finding nor while erasing."""
     answers = list(recorded(lambda one: one["response"]["status"]["code"] == 404 and "<html>" in one["response"]["body"]["string"]))
@@ -488,6 +484,7 @@ def test_a_recorded_web_servers_404_is_a_wrong_base_url() -> None:
             erase(source, Match("contact", "7"))
 
 
+@pytest.mark.evidence("recordings")
 def test_recorded_profiles_of_api_v1_are_not_mistaken_for_nobody() -> None:
     """Real v1 profiles, had some proxy answered with them, are an error and not an empty answer."""
     answers = list(recorded(lambda one: "/profile" in one["request"]["uri"] and one["response"]["status"]["code"] == 200))

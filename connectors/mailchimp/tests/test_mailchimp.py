@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -31,19 +30,11 @@ from dsr_sdk import (
 from dsr_sdk.http import RetryPolicy, SourceHttp
 from dsr_sdk.testing import Fault, Person, serve, transport
 from dsr_sdk.testing.openapi import Description
+from tests.reference import shared
 
 ADA = "ada@example.com"
 FIRST, SECOND = "a1b2c3d4e5", "f6a7b8c9d0"
 NOT_IN_THE_TRIMMED_DESCRIPTION = ("/stores", "/orders", "/carts")
-
-
-def shared(*parts: str) -> Path:
-    """A path in the reference material beside the repository; the test is skipped where it is not checked out."""
-    root = next(parent for parent in Path(__file__).resolve().parents if (parent / "dsr_sdk").is_dir())
-    path = root.parent.joinpath("shared", *parts)
-    if not path.exists():
-        pytest.skip(f"the reference material is not here: {'/'.join(parts)}")
-    return path
 
 
 def http(handler: httpx.BaseTransport | MailchimpSandbox, **settings: Any) -> SourceHttp:
@@ -327,6 +318,7 @@ def test_a_wrong_path_is_not_nobody(sandbox: MailchimpSandbox) -> None:
 # --- Mailchimp's own description -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.evidence("spec")
 def test_every_message_is_as_mailchimp_describes_it(sandbox: MailchimpSandbox) -> None:
     """Whatever the connector sends and the sandbox answers fits Mailchimp's description, through find, copy, erasure and errors."""
     description = Description.load(shared("specs", "mailchimp.yaml"))
@@ -388,6 +380,7 @@ def playing(path: str, answer: httpx.Response) -> SourceHttp:
     return http(httpx.MockTransport(real), user_id_field="USERID")
 
 
+@pytest.mark.evidence("recordings")
 def test_recorded_members_are_found_by_their_address() -> None:
     """Real members, one of them archived: the id we compute from the address is the one Mailchimp uses, and odd merge fields are read."""
     statuses, user_ids = set(), set()
@@ -402,6 +395,7 @@ def test_recorded_members_are_found_by_their_address() -> None:
     assert user_ids == {"100"}, "USERID is a number in Mailchimp"
 
 
+@pytest.mark.evidence("recordings")
 def test_recorded_404s_are_nobody_and_absent() -> None:
     """Real 404 problem documents: nobody while finding, Absent while erasing."""
     answers = list(recorded(is_member(404)))
@@ -412,6 +406,7 @@ def test_recorded_404s_are_nobody_and_absent() -> None:
         assert erase(source, Match("member", "list/hash", data={"list_id": "list", "member": "hash"})) == Absent()
 
 
+@pytest.mark.evidence("recordings")
 def test_a_recorded_405_is_no_success() -> None:
     """The real "can not archive" refusal, should delete-permanent ever answer so, is a refusal and neither Erased nor Absent."""
     answers = list(recorded(lambda one: one["response"]["status"]["code"] == 405))
@@ -423,6 +418,7 @@ def test_a_recorded_405_is_no_success() -> None:
         assert not isinstance(caught.value, NotFoundError)
 
 
+@pytest.mark.evidence("recordings")
 def test_recorded_audiences_are_listed() -> None:
     """Real answers to GET /lists, with everything Mailchimp says of an audience: each of them is searched."""
     answers = list(recorded(lambda one: one["request"]["method"] == "GET" and one["request"]["uri"].partition("?")[0].endswith("/lists")))

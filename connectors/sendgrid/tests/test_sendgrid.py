@@ -18,19 +18,11 @@ from dsr_sdk.testing import Person, transport
 from dsr_sdk.testing.openapi import Description
 from dsr_sdk.testing.scenario import ScenarioHttp
 from dsr_sdk.testing.suite import ConnectorSuite
+from tests.reference import shared
 
 ADA = Person("ada@example.com", "Ada", "Lovelace", "+14155550123", "user-1", {"sendgrid": {"suppressions": LISTS}})
 BOB = Person("bob@example.com", "Bob", "Bobson", user_id="user-2")
 NOBODY = httpx.Response(404, json={"errors": [{"field": None, "message": "no contacts found"}]})
-
-
-def shared(*parts: str) -> Path:
-    """A file or folder of the team's reference material, which lies beside the repository and is not part of it."""
-    root = next(folder for folder in Path(__file__).resolve().parents if (folder / "dsr_sdk").is_dir())
-    path = root.parent.joinpath("shared", *parts)
-    if not path.exists():
-        pytest.skip(f"{'/'.join(parts)} is not here: it lies beside the repository, in ../shared")
-    return path
 
 
 def connected(where: SendGridSandbox | httpx.BaseTransport, **settings: Any) -> tuple[SendGrid, SourceHttp]:
@@ -97,6 +89,7 @@ class TestStandard(ConnectorSuite):
 
     connector = SendGrid
     sandbox = SendGridSandbox
+    cassettes = Path(__file__).parent / "cassettes"
     person = ADA
 
 
@@ -414,6 +407,7 @@ WRONG = (
 )
 
 
+@pytest.mark.evidence("spec")
 def test_everything_sent_and_answered_fits_the_description() -> None:
     """Every request of finding, copying and erasing, and every answer of the sandbox, is as Twilio describes it, but for the named errors in it."""
     description = Description.load(shared("specs", "sendgrid.yaml"))

@@ -33,18 +33,10 @@ from dsr_sdk.http import RetryPolicy, SourceHttp
 from dsr_sdk.testing import Fault, Person, transport
 from dsr_sdk.testing.openapi import Description
 from dsr_sdk.testing.suite import ConnectorSuite
+from tests.reference import shared
 
 ADA = Person("ada@example.com", "Ada", "Lovelace", "+14155550123", "user-1")
 BOB = Person("bob@example.org", "Bob", user_id="user-2")
-
-
-def shared(*parts: str) -> Path:
-    """A file or folder of the team's reference material, which lies beside the repository and is not part of it."""
-    root = next(folder for folder in Path(__file__).resolve().parents if (folder / "dsr_sdk").is_dir())
-    path = root.parent.joinpath("shared", *parts)
-    if not path.exists():
-        pytest.skip(f"{'/'.join(parts)} is not here: it lies beside the repository, in ../shared")
-    return path
 
 
 def connected(where: StripeSandbox | httpx.BaseTransport, **settings: Any) -> tuple[Stripe, SourceHttp]:
@@ -97,6 +89,7 @@ class TestStripeSuite(ConnectorSuite):
 
     connector = Stripe
     sandbox = StripeSandbox
+    cassettes = Path(__file__).parent / "cassettes"
     # A path Stripe does not know is told from an object it does not know ("Unrecognized request URL"), also while copying.
     expected_faults: ClassVar = {("export", "status 404"): ConfigError}
 
@@ -398,6 +391,7 @@ class Checked(httpx.BaseTransport):
         return response
 
 
+@pytest.mark.evidence("spec")
 def test_every_message_fits_stripes_description() -> None:
     """Finding, copying, erasing, erasing again, a wrong key: requests and the sandbox's answers are as Stripe describes them."""
     wire = Checked(sandbox_with(ADA, BOB), Description.load(shared("specs", "stripe.yaml"), match_host=True))
@@ -443,6 +437,7 @@ def answering_customers(*rows: dict[str, Any]) -> httpx.MockTransport:
     return answering(lambda request: (200, listing(*rows) if request.url.path == "/v1/customers" else listing()))
 
 
+@pytest.mark.evidence("recordings")
 def test_recorded_unknown_customers_are_nobody() -> None:
     """Stripe's real 404s, of 2020 and of 2026: nobody while finding, absent while erasing."""
     answers = [row for row in interactions() if row[2] == 404 and row[0] == "GET" and "/v1/customers/" in row[1]]
@@ -453,6 +448,7 @@ def test_recorded_unknown_customers_are_nobody() -> None:
         assert connector.dsr_delete(http.api(), [Match("customer", "cus_1")]) == [Absent()]
 
 
+@pytest.mark.evidence("recordings")
 def test_recorded_customers_are_found_and_copied() -> None:
     """Real customers of several API versions, with their nulls: found by id, found by address, copied whole."""
     bodies = [
@@ -471,6 +467,7 @@ def test_recorded_customers_are_found_and_copied() -> None:
             assert customers(found(*connected(listed, search_other_spellings=False), customer["email"])) == [customer["id"]]
 
 
+@pytest.mark.evidence("recordings")
 def test_recorded_refusal_of_a_key() -> None:
     """Stripe's real 401 is the operator's matter, and its message, which repeats the key, is not passed on."""
     answers = [row for row in interactions() if row[2] == 401]
@@ -492,6 +489,7 @@ def test_stripes_own_fixtures(name: str) -> None:
     assert isinstance(outcome, Failed if name == "customer" else Erased)
 
 
+@pytest.mark.evidence("recordings")
 @pytest.mark.parametrize("kind", [*KEPT, "payment_method"])
 def test_recorded_records_are_copied(kind: str) -> None:
     """Real charges, invoices, subscriptions and payment methods, some ten years old, pass into the copy unchanged."""

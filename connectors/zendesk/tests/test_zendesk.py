@@ -38,18 +38,10 @@ from dsr_sdk.testing.faults import Expected
 from dsr_sdk.testing.openapi import Description, Finding
 from dsr_sdk.testing.scenario import ScenarioHttp
 from dsr_sdk.testing.suite import ConnectorSuite
+from tests.reference import shared
 
 ADA = Person("ada@example.com", "Ada", "Lovelace", "+14155550123", "user-1")
 DAY = 86_400.0
-
-
-def shared(*parts: str) -> Path:
-    """A file or folder of the team's reference material, which lies beside the repository and is not part of it."""
-    root = next(folder for folder in Path(__file__).resolve().parents if (folder / "dsr_sdk").is_dir())
-    path = root.parent.joinpath("shared", *parts)
-    if not path.exists():
-        pytest.skip(f"{'/'.join(parts)} is not here: it lies beside the repository, in ../shared")
-    return path
 
 
 def connected(where: ZendeskSandbox | httpx.BaseTransport, *, name: str | None = None, **settings: Any) -> tuple[Zendesk, SourceHttp]:
@@ -101,6 +93,7 @@ class TestStandard(ConnectorSuite):
 
     connector = Zendesk
     sandbox = ZendeskSandbox
+    cassettes = Path(__file__).parent / "cassettes"
     person = ADA
     expected_faults: ClassVar[Mapping[tuple[str, str], Expected]] = {
         # Two processes write to one record at a time: the next attempt may well succeed.
@@ -587,6 +580,7 @@ def watched(sandbox: ZendeskSandbox, look: Callable[[httpx.Request, httpx.Respon
     return httpx.MockTransport(handle)
 
 
+@pytest.mark.evidence("recordings")
 def test_recorded_searches_find_nobody() -> None:
     """Zendesk's own "nobody": 200, an empty list, count 0."""
     searches = [response for method, path, response in recorded() if method == "GET" and path == "/api/v2/users/search"]
@@ -596,6 +590,7 @@ def test_recorded_searches_find_nobody() -> None:
         assert found(connector, http, by="grouparoo@demo.com") == []
 
 
+@pytest.mark.evidence("recordings")
 def test_recorded_users_are_found_by_every_address() -> None:
     """Recorded users, found by their recorded primary and secondary addresses; their bodies are read as they are, nulls and all."""
     users = {}
@@ -617,6 +612,7 @@ def test_recorded_users_are_found_by_every_address() -> None:
         assert {identity.key[-1] for identity in match.identities} == {match.id, user["external_id"]}
 
 
+@pytest.mark.evidence("recordings")
 def test_recorded_deletion_of_a_user() -> None:
     """The recorded answer to DELETE (200, inactive, no address any more) is the first of two steps, never the end."""
     deletions = [(path, response) for method, path, response in recorded() if method == "DELETE"]
@@ -630,6 +626,7 @@ def test_recorded_deletion_of_a_user() -> None:
         assert isinstance(outcome, Pending)
 
 
+@pytest.mark.evidence("recordings")
 def test_recorded_refusals() -> None:
     """The recorded 429 (plain text, Retry-After) is waited for; the recorded 422 names its code, and neither repeats what the body says."""
     refusals = {response.status_code: response for _, _, response in recorded() if response.status_code >= 400}
@@ -663,6 +660,7 @@ def known(finding: Finding, path: str) -> bool:
     return finding.where == "request query parameter *" and "is not declared" in finding.problem
 
 
+@pytest.mark.evidence("spec")
 def test_everything_sent_and_answered_fits_the_description() -> None:
     """Every request of finding, copying and erasing, and every answer of the sandbox, is as Zendesk describes it, but for the named gaps."""
     description = Description.load(shared("specs", "zendesk.yaml"))
