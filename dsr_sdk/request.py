@@ -280,7 +280,11 @@ def _validated(model: type[_M], data: bytes | str | Mapping[str, Any], *, source
             return model.model_validate_json(data)
         return model.model_validate(data)
     except ValidationError as error:
-        problems = [_problem(detail["loc"], detail["type"], detail["msg"]) for detail in error.errors(include_input=False, include_context=False)]
+        details = error.errors(include_input=False, include_context=False)
+        inner = {detail["loc"][:-2] for detail in details} | {detail["loc"][:-3] for detail in details}
+        # An identity that is wrong also leaves the list of identities too short: one of the two messages says it all.
+        told = [detail for detail in details if not (detail["type"] == "too_short" and detail["loc"] in inner)]
+        problems = [_problem(detail["loc"], detail["type"], detail["msg"]) for detail in told]
         fields = ", ".join(dict.fromkeys(field for field, _ in problems if field))
         text = "; ".join(dict.fromkeys(f"{field} {message}" if field else message for field, message in problems))
         raise RequestError(text, source=source, fix=_hint(fields)) from None

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Connection
 
-from dsr_sdk.errors import LedgerError
+from dsr_sdk.errors import LedgerError, RequestError
 from dsr_sdk.identity import Identity
 from dsr_sdk.ledger.book import Book, chunks
 from dsr_sdk.ledger.schema import case_identities, cases, plans, suppression, tasks
@@ -43,7 +43,11 @@ class Cases:
         self.vault = vault
 
     def add(self, connection: Connection, requests: Sequence[Request], book: Book) -> list[tuple[str, bool]]:
-        """Store new requests; for each the case number, and whether it is new (a reference seen before gives the earlier case)."""
+        """Store new requests; for each the case number, and whether it is new (a reference seen before gives the earlier case).
+
+        Raises:
+            RequestError: A case number is taken.
+        """
         references = {request.reference: self.vault.fingerprint("reference", request.reference) for request in requests if request.reference}
         known: dict[bytes, str] = {}
         if references:
@@ -51,6 +55,7 @@ class Cases:
                 select(cases.c.reference_fingerprint, cases.c.case).where(cases.c.reference_fingerprint.in_(references.values()))
             )
             known = {bytes(row[0]): row[1] for row in rows}
+        taken = set(self.statuses(connection, [request.case for request in requests]))
         answer: list[tuple[str, bool]] = []
         case_rows, identity_rows = [], []
         for request in requests:
@@ -58,6 +63,9 @@ class Cases:
             if reference is not None and reference in known:
                 answer.append((known[reference], False))
                 continue
+            if request.case in taken:
+                raise RequestError("there is a case of this number already", field="case", fix="leave case out; use reference for your own id")
+            taken.add(request.case)
             key, wrapped = self.vault.new_case_key(request.case)
             case_rows.append(
                 {
@@ -158,6 +166,15 @@ class Cases:
         """Move cases to a status."""
         for chunk in chunks(numbers):
             connection.execute(update(cases).where(cases.c.case.in_(chunk)).values(status=status, closed_at=closed_at, version=cases.c.version + 1))
+
+    def hold(self, connection: Connection, numbers: Sequence[str]) -> None:
+        """Keep others from deciding about these cases until the transaction ends (PostgreSQL; SQLite has one writer anyway).
+
+        Two sources that finish a case at the same moment would otherwise each see the other as unfinished, and nobody would close it.
+        """
+        if connection.dialect.name == "postgresql":
+            for chunk in chunks(sorted(numbers)):
+                connection.execute(select(cases.c.case).where(cases.c.case.in_(chunk)).order_by(cases.c.case).with_for_update())
 
     def same_people(self, connection: Connection, numbers: Sequence[str]) -> dict[str, list[Case]]:
         """For each of the cases the others that share an identity with it; cases without any are left out."""

@@ -53,6 +53,13 @@ class Plans:
             found.update((case, id_) for case, id_ in connection.execute(query))
         return found
 
+    def made_at(self, connection: Connection, numbers: Sequence[str]) -> dict[str, datetime]:
+        """When the newest plan of each case was made."""
+        found: dict[str, datetime] = {}
+        for chunk in chunks(list(self.newest_ids(connection, numbers).values())):
+            found.update((case, at) for case, at in connection.execute(select(plans.c.case, plans.c.made_at).where(plans.c.id.in_(chunk))))
+        return found
+
     def approvals(self, connection: Connection, numbers: Sequence[str]) -> dict[str, tuple[int, str, datetime | None]]:
         """Of the newest plan of each case its id, its hash and when it was approved; nothing is opened."""
         newest = list(self.newest_ids(connection, numbers).values())
@@ -62,11 +69,13 @@ class Plans:
             found.update((case, (id_, hash_, at)) for case, id_, hash_, at in rows)
         return found
 
-    def latest(self, connection: Connection, numbers: Sequence[str]) -> dict[str, PlanRow]:
-        """The newest plan of each case that has one, opened."""
+    def latest(self, connection: Connection, numbers: Sequence[str], *, approved: bool = False) -> dict[str, PlanRow]:
+        """The newest plan of each case that has one, or its newest approved one; opened."""
         found: dict[str, PlanRow] = {}
         for chunk in chunks(numbers):
             newest = select(func.max(plans.c.id)).where(plans.c.case.in_(chunk)).group_by(plans.c.case)
+            if approved:
+                newest = newest.where(plans.c.approved_at.is_not(None))
             rows = connection.execute(
                 select(
                     plans.c.id,

@@ -1,0 +1,52 @@
+"""``dsr init``: a new host in a directory."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dsr_sdk.cli import output
+from dsr_sdk.cli.session import Json
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("init")(init)
+
+
+def init(
+    ctx: typer.Context,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where; made if it is not there.")] = Path(),
+    company: Annotated[str, typer.Option(help="The company's name, as people know it: it stands in letters and copies.")] = "",
+    database: Annotated[str, typer.Option(help="The ledger: sqlite:///FILE, postgresql://..., or a reference (env:NAME).")] = "sqlite:///dsr.db",
+    json: Json = False,
+) -> None:
+    """Make a new host: dsr.toml, a master key, an empty ledger. What is there already is kept."""
+    path = directory / "dsr.toml"
+    if not company and not path.exists():
+        if not output.interactive():
+            raise typer.BadParameter("say whose requests these are", param_hint="--company")
+        company = typer.prompt("The company's name", err=True)
+    if "://" in database and "@" in database and ":" in database.partition("://")[2].rpartition("@")[0]:
+        output.note("warning: the database's password stands in dsr.toml in the open; better: --database env:DSR_DATABASE")
+
+    from dsr_sdk.host import initialise
+
+    was = {entry.name for entry in directory.iterdir()} if directory.is_dir() else set()
+    initialise(directory, company=company or "-", database=database)
+    made = sorted({entry.name for entry in directory.iterdir()} - was)
+    made = [name for name in made if not name.endswith(("-wal", "-shm", ".lock"))]
+    if json:
+        output.as_json({"config": str(path), "made": made})
+        return
+    for name in made:
+        output.say(f"made {directory / name}" + ("  <- keep a copy elsewhere: without it nothing can be opened again" if name == "dsr.key" else ""))
+    if not made:
+        output.say(f"{path} was there already; nothing was changed")
+    go = f"cd {shlex.quote(str(directory))} && " if directory != Path() else ""
+    output.note(f"next: {go}dsr connectors, then dsr sources add NAME --connector SLUG (or try it first: dsr sandbox up)")
