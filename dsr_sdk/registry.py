@@ -7,6 +7,7 @@ A configured data source is a connector instance, registered as a plugin under t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
@@ -25,6 +26,8 @@ __all__ = ["CONNECTORS", "PLUGINS", "Available", "DataSource", "Registry"]
 
 CONNECTORS = "dsr_sdk.connectors"
 """Entry point group of connectors: ``slug = "package:Class"``."""
+_LOG = logging.getLogger("dsr_sdk")
+
 PLUGINS = "dsr_sdk.plugins"
 """Entry point group of host plugins: wrappers and observers (see `dsr_sdk.hookspecs`)."""
 
@@ -134,7 +137,16 @@ class Registry:
 
     def _quarantine(self, slug: str, why: str) -> None:
         self.quarantined[slug] = why
-        self.manager.hook.dsr_connector_failed(slug=slug, error=why)
+        self.tell("dsr_connector_failed", slug=slug, error=why)
+
+    def tell(self, hook: str, **facts: Any) -> None:
+        """Tell the observers of a hook. One that raises is logged by its name; what it was told about has happened all the same."""
+        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
+            others = [plugin for plugin in self.manager.get_plugins() if plugin is not implementation.plugin]
+            try:
+                self.manager.subset_hook_caller(hook, remove_plugins=others)(**facts)
+            except Exception as error:  # noqa: BLE001 - an observer must not take along what it observes; its message may hold anything
+                _LOG.error("the observer %s of %s raised %s", implementation.plugin_name, hook, type(error).__name__)
 
     # --- host plugins --------------------------------------------------------------------------------------------------------------
 
@@ -220,8 +232,15 @@ class Registry:
             caller = self._callers[key] = self.manager.subset_hook_caller(hook, remove_plugins=others)
         return caller
 
-    def check_after(self) -> None:
-        """Refuse orders between data sources that name a stranger or run in a circle. Raises `ConfigError`."""
+    def check_after(self, absent: Collection[str] = ()) -> None:
+        """Refuse orders between data sources that name a stranger or run in a circle.
+
+        Args:
+            absent: Data sources that are configured and not open (switched off, or broken): nothing waits for them.
+
+        Raises:
+            ConfigError: Names the circle or the stranger.
+        """
         state: dict[str, int] = {}
 
         def visit(name: str, trail: tuple[str, ...]) -> None:
@@ -235,7 +254,7 @@ class Registry:
 
         for name, source in self.sources.items():
             for before in source.after:
-                if before not in self.sources:
+                if before not in self.sources and before not in absent:
                     raise ConfigError(f"there is no data source {before!r}", field=f"sources.{name}.after", fix=f"sources: {', '.join(self.sources)}")
             visit(name, ())
 
@@ -243,7 +262,7 @@ class Registry:
         """Data sources whose erasures come before this one's: as configured, and as its connector declares."""
         source = self.sources[name]
         declared = [other.name for other in self.sources.values() if other.connector.slug in source.connector.after and other.name != name]
-        return tuple(dict.fromkeys((*source.after, *declared)))
+        return tuple(dict.fromkeys((*(before for before in source.after if before in self.sources), *declared)))
 
 
 def _accepted(loaded: object, slug: str) -> type[Connector]:

@@ -7,6 +7,7 @@ after it, and what stands in between is asked about at the vendor before it is d
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -19,7 +20,7 @@ from sqlalchemy.engine import Connection
 from dsr_sdk.engine.perform import Performer
 from dsr_sdk.engine.settle import Settled, Settler
 from dsr_sdk.engine.work import EFFECTS, Acted, Broke, Options, Result, Unit, units
-from dsr_sdk.errors import AuthError, ConfigError, DsrError
+from dsr_sdk.errors import AuthError, ConfigError, DsrError, LedgerError
 from dsr_sdk.ledger.book import Book
 from dsr_sdk.ledger.database import reading, writing
 from dsr_sdk.ledger.locks import try_lock
@@ -110,9 +111,14 @@ class Drain:
         self._settler = Settler(source, registry, ledger, options)
         self._inbox: queue.SimpleQueue[Unit | None] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[list[Result]] = queue.SimpleQueue()
+        self._returned: queue.SimpleQueue[Unit | None] = queue.SimpleQueue()
         self._flying: dict[int, Task] = {}
         self._workers: list[threading.Thread] = []
+        self._results: list[Result] = []
+        self._halted = threading.Event()
+        self._halted_by: DsrError | None = None
         self._errors_in_a_row = 0
+        self._guard = threading.Lock()
         self._chunk = max(options.group, source.connector.batch_size * source.threads, source.connector.find_batch_size * source.threads)
 
     def run(self) -> Drained:
@@ -125,30 +131,44 @@ class Drain:
             try:
                 self._loop(drained)
             finally:
-                for _ in self._workers:
-                    self._inbox.put(None)
-                for worker in self._workers:
-                    worker.join()
+                self._wind_up(drained)
         return drained
+
+    def _wind_up(self, drained: Drained) -> None:
+        """End the workers. When the drain broke off, what was not begun stays due, and what was done meanwhile is still written down."""
+        with contextlib.suppress(LedgerError):  # what broke the drain off is told already, and every intent is journalled
+            self._give_back()
+        for _ in self._workers:
+            self._inbox.put(None)
+        for worker in self._workers:
+            worker.join()
+        results = self._results
+        while not self._outbox.empty():
+            results.extend(self._outbox.get())
+        if results:
+            with contextlib.suppress(LedgerError):
+                self._commit(results, drained, claim=False)
 
     def _loop(self, drained: Drained) -> None:
         with reading(self._ledger.engine) as connection:
             total = self._ledger.tasks.count_due(connection, self._source.name, _now(), cases_only=self._cases, actions=self._actions)
-        results: list[Result] = []
         while True:
+            results = self._results
             # New work is taken while at most half a chunk is under way, so that batches are full and workers never run dry.
-            halting = drained.halted is not None or self._stop.is_set()
+            halting = self._halting()
+            if halting:
+                self._give_back()
             claim = not halting and len(self._flying) - len(results) <= self._chunk // 2
             claimed = self._commit(results, drained, claim=claim)
-            self._watch(results, drained)
             self._hand_out(claimed)
             if results:
                 done = drained.finished + drained.failed + drained.postponed
                 total = max(total, done + len(self._flying))
                 self._on_progress(Progress(self._source.name, done, total, drained.failed))
             if not self._flying:
+                drained.halted = self._halted_by
                 return  # nothing is under way, and nothing new was due
-            results = self._collect()
+            self._results = self._collect()
 
     def _commit(self, results: Sequence[Result], drained: Drained, *, claim: bool) -> list[Task]:
         """One transaction: the outcomes of the last group, what follows from them, and the intents of the next."""
@@ -172,9 +192,10 @@ class Drain:
             self._ledger.tasks.begin(connection, effects, now)
             self._ledger.write(connection, book)
             self._on_step("before commit")
-        self._on_step("intent" if effects else "outcome")
+        self._results = []
         for task in claimed:
             self._flying[task.id] = task
+        self._on_step("intent" if effects else "outcome")
         self._tell(settled)
         failed = sum(1 for _, result in settled.finished if isinstance(result, Broke))
         drained.failed += failed
@@ -210,7 +231,13 @@ class Drain:
 
     def _work(self) -> None:
         while (unit := self._inbox.get()) is not None:
-            self._outbox.put(self._performer.perform(unit))
+            if self._halting():
+                self._returned.put(unit)
+                self._outbox.put([])
+                continue
+            results = self._performer.perform(unit)
+            self._watch(results)
+            self._outbox.put(results)
 
     def _collect(self) -> list[Result]:
         """Wait for results, then a little longer for company: many outcomes are committed at the price of one."""
@@ -223,27 +250,38 @@ class Drain:
                 break
         return results
 
-    def _watch(self, results: Sequence[Result], drained: Drained) -> None:
-        """Count operator errors in a row; at the limit the source is left alone: hammering a vendor with a wrong key locks accounts."""
-        for result in results:
-            if not isinstance(result, Broke):
+    def _halting(self) -> bool:
+        return self._halted.is_set() or self._stop.is_set()
+
+    def _watch(self, results: Sequence[Result]) -> None:
+        """Count operator errors in a row; at the limit the source is left alone: hammering a vendor with a wrong key locks accounts.
+
+        Called by the workers, so that none of them begins anything once the limit is reached. A batch that fails is one error.
+        """
+        errors = [result.error if isinstance(result, Broke) else None for result in results]
+        refused = next((error for error in errors if isinstance(error, AuthError | ConfigError)), None)
+        with self._guard:
+            if None in errors:
                 self._errors_in_a_row = 0
-            elif isinstance(result.error, AuthError | ConfigError):
+            elif refused is not None:
                 self._errors_in_a_row += 1
-                if self._errors_in_a_row >= self._options.source_errors and drained.halted is None:
-                    drained.halted = result.error
-                    self._give_back()
+                if self._errors_in_a_row >= self._options.source_errors and self._halted_by is None:
+                    self._halted_by = refused
+                    self._halted.set()
+
+    def _unbegun(self) -> list[Task]:
+        """Take units back that no worker has begun."""
+        taken: list[Task] = []
+        for box in (self._inbox, self._returned):
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    unit = box.get_nowait()
+                    taken.extend(unit.tasks if unit is not None else ())
+        return taken
 
     def _give_back(self) -> None:
-        """Take units back that no worker has begun; they stay due for the next drain."""
-        returned: list[Task] = []
-        try:
-            while True:
-                unit = self._inbox.get_nowait()
-                if unit is not None:
-                    returned.extend(unit.tasks)
-        except queue.Empty:
-            pass
+        """What no worker has begun stays due for the next drain."""
+        returned = self._unbegun()
         if not returned:
             return
         with writing(self._ledger.engine) as connection:
@@ -272,12 +310,12 @@ class Drain:
             for task, result in settled.finished:
                 outcome = result.outcome if isinstance(result, Acted) else None
                 error = type(result.error).__name__ if isinstance(result, Broke) else None
-                hook.dsr_task_finished(case=task.case, source=task.source, action=task.action, outcome=outcome, error=error)
+                self._registry.tell("dsr_task_finished", case=task.case, source=task.source, action=task.action, outcome=outcome, error=error)
         if settled.closed and hook.dsr_request_closed.get_hookimpls():
             with reading(self._ledger.engine) as connection:
                 types = {case: self._ledger.cases.get(connection, case).type for case in settled.closed}
             for case, type_ in types.items():
-                hook.dsr_request_closed(case=case, type=RequestType(type_))
+                self._registry.tell("dsr_request_closed", case=case, type=RequestType(type_))
 
 
 def _now() -> datetime:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsr_sdk.engine.work import EFFECTS, Acted, Broke, Exported, Found, Result, Sent, Unit, identities_of, match_from_json
-from dsr_sdk.errors import ConfigError, ContractError, DsrError, RejectedError, UnsupportedError
+from dsr_sdk.errors import ConfigError, ContractError, DsrError, LedgerError, RejectedError, UnsupportedError
 from dsr_sdk.http import Api, SourceHttp
 from dsr_sdk.ledger.database import reading, writing
 from dsr_sdk.ledger.spool import SpoolWriter
@@ -69,15 +69,15 @@ class Performer:
         try:
             return self._dispatch(unit)
         except DsrError as error:
-            if isinstance(error, RejectedError) and len(unit.tasks) > 1 and not unit.poll:
+            if isinstance(error, RejectedError) and not unit.poll and unit.divisible:
                 # The vendor refused the call as a whole, so nothing was done: one bad item must not take the others along.
                 middle = len(unit.tasks) // 2
                 halves = (Unit(unit.action, unit.tasks[:middle]), Unit(unit.action, unit.tasks[middle:]))
                 return [result for half in halves for result in self.perform(half)]
             error.source = error.source or self.source.name
             return [Broke(task, error) for task in unit.tasks]
-        except Exception as error:  # noqa: BLE001 - a connector's bug is reported as one, and stops only its own task
-            return [Broke(task, _bug(unit.action, error, self.source.name)) for task in unit.tasks]
+        except BaseException as error:  # noqa: BLE001 - a connector's bug, be it sys.exit(), is reported as one and stops only its own task
+            return [Broke(task, _bug("poll" if unit.poll else unit.action, error, self.source.name)) for task in unit.tasks]
 
     def _dispatch(self, unit: Unit) -> list[Result]:
         if unit.poll:
@@ -94,10 +94,12 @@ class Performer:
             return self._effect(unit)
         raise ContractError(f"nothing performs {unit.action!r}", source=self.source.name)
 
-    def _api(self, task: Task | None = None) -> Api:
+    def _api(self, *tasks: Task) -> Api:
         if self._http is None:
             raise ConfigError("this data source has no API", source=self.source.name)
-        key = self._ledger.vault.fingerprint("operation", task.case, str(task.id)).hex()[:32] if task is not None else None
+        # A batch is keyed by all of it: a vendor that knows the key answers for the batch it knows, and would pass over who is new in it.
+        parts = [part for task in tasks for part in (task.case, str(task.id))]
+        key = self._ledger.vault.fingerprint("operation", *parts).hex()[:32] if tasks else None
         return self._http.api(operation_key=key)
 
     def _call(self, hook: str, **arguments: Any) -> Any:
@@ -129,10 +131,13 @@ class Performer:
         if task.key is None:
             raise ContractError("an export needs the key of its case", source=self.source.name)
         path = spool_path(self._spool, task.case, task.id)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with SpoolWriter(path, task.key, f"spool:{task.id}") as spool:
-            for record in self._call("dsr_export", api=self._api(), match=match):
-                spool.write_line(_line(record, self.source.name))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with SpoolWriter(path, task.key, f"spool:{task.id}") as spool:
+                for record in self._call("dsr_export", api=self._api(), match=match):
+                    spool.write_line(_line(record, self.source.name))
+        except OSError as error:  # not the connector's doing: its own calls raise no OSError that `Api` has not turned into a DsrError
+            raise LedgerError(f"the spool cannot be written ({error.strerror})", source=str(self._spool), fix="free some space, or mend it") from None
         self._on_step("spooled")
         return Exported(task, spool.lines, spool.sha256)
 
@@ -140,53 +145,58 @@ class Performer:
 
     def _effect(self, unit: Unit) -> list[Result]:
         results: dict[int, Result] = {}
-        fresh: list[Task] = []
-        for task in unit.tasks:
-            recovered = self._recover(task) if task.state == "acting" or task.intent_at is not None else None
-            if recovered is None:
-                fresh.append(task)
-            else:
-                results[task.id] = Acted(task, recovered)
         # Two requests of one person, or one found twice, meet here: the vendor is asked once and the answer counts for both.
         groups: dict[tuple[str, str], list[Task]] = {}
-        for task in fresh:
+        for task in unit.tasks:
             groups.setdefault((task.payload["resource"], task.payload["id"]), []).append(task)
-        if groups:
-            matches = [match_from_json(tasks[0].payload) for tasks in groups.values()]
+        fresh: list[list[Task]] = []
+        for tasks in groups.values():
+            recovered = self._recover(tasks) if unit.action == "erase" else None
+            if recovered is None:
+                fresh.append(tasks)
+            else:
+                results |= {task.id: Acted(task, recovered) for task in tasks}
+        if fresh:
+            matches = [match_from_json(tasks[0].payload) for tasks in fresh]
             self._on_step("before effect")
-            outcomes = self._act(unit.action, matches, fresh[0])
+            outcomes = self._act(unit.action, matches, [tasks[0] for tasks in fresh])
             self._on_step("after effect")
-            for tasks, outcome in zip(groups.values(), outcomes, strict=True):
+            for tasks, outcome in zip(fresh, outcomes, strict=True):
                 for task in tasks:
-                    results[task.id] = Broke(task, outcome) if isinstance(outcome, DsrError) else Acted(task, outcome)
+                    results[task.id] = Broke(task, outcome) if isinstance(outcome, DsrError) else self._acted(task, outcome)
         return [results[task.id] for task in unit.tasks]
 
-    def _act(self, action: str, matches: Sequence[Match], first: Task) -> Sequence[Outcome | DsrError]:
+    def _acted(self, task: Task, outcome: Any) -> Result:
+        """The connector's own answers are checked already; a host's wrapper around it may have put anything in their place."""
+        if isinstance(outcome, Outcome):
+            return Acted(task, outcome)
+        return Broke(task, ContractError(f"{task.action} answered {type(outcome).__name__}, not an outcome", source=self.source.name))
+
+    def _act(self, action: str, matches: Sequence[Match], tasks: Sequence[Task]) -> Sequence[Outcome | DsrError]:
         for match in matches:
             if self.connector.held(match.resource).on_erase is Retained and action == "erase":
                 raise ContractError(f"{match.resource} is retained and must not be erased", source=self.source.name)
-        api = self._api(first)
+        api = self._api(*tasks)
         if action == "erase":
             outcomes: Sequence[Outcome | DsrError] = self._call("dsr_delete", api=api, matches=matches)
             return outcomes
         return [self._call("dsr_opt_out", api=api, match=match) for match in matches]
 
-    def _recover(self, task: Task) -> Outcome | None:
+    def _recover(self, tasks: Sequence[Task]) -> Outcome | None:
         """After an interruption: ask the vendor what became of it, where the connector knows how."""
-        outcome: Outcome | None = self._call("dsr_recover", api=self._api(task), match=match_from_json(task.payload))
-        return outcome
+        for task in tasks:
+            if task.state == "acting" or task.intent_at is not None:
+                outcome: Outcome | None = self._call("dsr_recover", api=self._api(task), match=match_from_json(task.payload))
+                return outcome
+        return None
 
     def _poll(self, unit: Unit) -> list[Result]:
         job = unit.tasks[0].job
         answer = self._call("dsr_poll", api=self._api(), job=job)
         if not isinstance(answer, Mapping):
-            return [Acted(task, answer) for task in unit.tasks]
-        results: list[Result] = []
-        for task in unit.tasks:
-            outcome = answer.get(task.payload["id"])
-            missing = ContractError("poll answered for other matches, not for this one", source=self.source.name)
-            results.append(Acted(task, outcome) if outcome is not None else Broke(task, missing))
-        return results
+            return [self._acted(task, answer) for task in unit.tasks]
+        missing = ContractError("poll answered for other matches, not for this one", source=self.source.name)
+        return [self._acted(task, answer[task.payload["id"]]) if task.payload["id"] in answer else Broke(task, missing) for task in unit.tasks]
 
     def _email(self, task: Task) -> Result:
         if self._post is None:
@@ -218,7 +228,7 @@ def _line(record: Record, source: str) -> bytes:
         raise ContractError(f"a record of {record.resource} is not JSON", source=source) from None
 
 
-def _bug(action: str, error: Exception, source: str) -> ContractError:
+def _bug(action: str, error: BaseException, source: str) -> ContractError:
     """A connector's exception as an error that says where, and repeats no value (an exception's own text often does)."""
     frames = traceback.extract_tb(error.__traceback__)
     own = next((frame for frame in reversed(frames) if "dsr_sdk" not in frame.filename and "site-packages" not in frame.filename), frames[-1])

@@ -28,9 +28,10 @@ class Standing(StrEnum):
 
 
 class Deed(StrEnum):
-    """What would be done with a match."""
+    """What would be done with a match. ``along``: it is erased with another match and needs no call of its own."""
 
     ERASE = "erase"
+    ALONG = "along"
     EXPORT = "export"
     OPT_OUT = "opt_out"
     RETAIN = "retain"
@@ -170,16 +171,12 @@ def _counted(source: PlannedSource) -> list[dict[str, Any]]:
     return [{"resource": resource, "deed": deed, "count": count, "note": note} for (resource, deed, note), count in rows.items()]
 
 
+def _deed(match: PlannedMatch) -> list[Any]:
+    return [match.resource, str(match.match["id"]), match.deed.value, sorted((match.match.get("data") or {}).items())]
+
+
 def plan_hash(vault: Vault, case: str, type_: str, scope: str, sources: tuple[PlannedSource, ...]) -> str:
     """A keyed hash over what will be executed: case, type, scope, and for every source each match and deed."""
-    deeds = [
-        [
-            source.source,
-            source.connector,
-            source.standing.value,
-            sorted([match.resource, str(match.match["id"]), match.deed.value] for match in source.matches),
-        ]
-        for source in sources
-    ]
+    deeds = [[source.source, source.connector, source.standing.value, sorted(_deed(match) for match in source.matches)] for source in sources]
     text = json.dumps([case, type_, scope, deeds], ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     return vault.fingerprint("plan", text).hex()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -24,7 +24,7 @@ from dsr_sdk.ledger.store import Ledger
 from dsr_sdk.ledger.tasks import LIVE, NewTask, Task
 from dsr_sdk.registry import DataSource, Registry
 from dsr_sdk.request import Request, RequestType, Scope
-from dsr_sdk.result import Retained
+from dsr_sdk.result import Match, Retained
 
 __all__ = ["Planner"]
 
@@ -34,6 +34,9 @@ VERBS: Mapping[RequestType, tuple[Verb, Deed]] = {
     RequestType.DO_NOT_SELL: (Verb.OPT_OUT, Deed.OPT_OUT),
 }
 """What a connector is asked for. *Do not mail* and *right to edit* are missing on purpose: people handle them, no connector is called."""
+
+KEPT_UNREAD = timedelta(days=1)
+"""How long the result of a search that no plan has read yet stays good."""
 
 LONGEST_CHAIN = 4
 """How many times what one source reveals may open another before planning stops following."""
@@ -54,6 +57,7 @@ class Planner:
         self._now = now
         self._since = now()
         self._statuses: dict[str, str] = {}
+        self._planned_at: dict[str, datetime] = {}
 
     def plan(self, numbers: Sequence[str], sources: Sequence[str], *, broken: Mapping[str, str] | None = None) -> list[Plan]:
         """Search, and store a new plan for each case.
@@ -65,6 +69,7 @@ class Planner:
         with reading(self._ledger.engine) as connection:
             requests = self._ledger.cases.requests(connection, numbers)
             self._statuses = self._ledger.cases.statuses(connection, numbers)
+            self._planned_at = self._ledger.plans.made_at(connection, numbers)
         chosen = [self._registry.sources[name] for name in sources]
         self._since = self._now()
         halted: dict[str, str] = dict(broken or {})
@@ -123,13 +128,15 @@ class Planner:
         return {case: [values[0] for values in spaces.values() if len(values) == 1] for case, spaces in revealed.items()}
 
     def _still_good(self, task: Task, now: datetime) -> bool:
-        """Whether a search need not be made again: it is under way, of this very planning, or of one that was interrupted just now."""
+        """Whether a search need not be made again: it is under way, of this very planning, or finished after the last plan was written
+        (planning was interrupted, or a vendor's rate limit let the search through only later)."""
         if task.state in LIVE:
             return True
         if task.state != "done" or task.finished_at is None:
             return False
-        interrupted = self._statuses[task.case] == "received" and (now - task.finished_at).total_seconds() < 900
-        return interrupted or task.finished_at >= self._since
+        planned_at = self._planned_at.get(task.case)
+        unread = (planned_at is None or task.finished_at > planned_at) and now - task.finished_at < KEPT_UNREAD
+        return unread or task.finished_at >= self._since
 
     # --- writing -------------------------------------------------------------------------------------------------------------------
 
@@ -172,7 +179,7 @@ class Planner:
         for number, others in self._ledger.cases.same_people(connection, numbers).items():
             request = requests[number]
             for other in others:
-                if other.status in ("done", "closed", "shredded"):
+                if other.status in ("done", "shredded"):
                     continue
                 if other.type == request.type.value:
                     warnings.setdefault(number, []).append(f"the same person has another open request of this type: {other.number}")
@@ -222,6 +229,8 @@ class _Source:
         if self._connector.process is Process.EMAIL:
             row = replace(row, title=str(getattr(self._connector.config, "vendor", self._connector.title)))
             if self._request.type is RequestType.DELETION and getattr(self._connector.config, "active", True):
+                if not any(isinstance(identity, self._connector.identified_by) for identity in self._request.subject.identities):
+                    return self._not_searched(row)
                 return replace(row, standing=Standing.BY_EMAIL, calls=1)
             why = "the e-mail integration is not active" if self._request.type is RequestType.DELETION else "letters ask for deletion only"
             return self._by_person(row, why)
@@ -270,29 +279,48 @@ class _Source:
         return replace(row, standing=Standing.MISSING_IDENTIFIER, detail=f"needs one of: {names}")
 
     def _matches(self, searches: Iterable[Task]) -> tuple[PlannedMatch, ...]:
-        settled = {
-            (task.payload["resource"], task.payload["id"])
-            for task in self._tasks
-            if task.action in ("erase", "export", "opt_out") and task.payload is not None and (task.state == "done" or task.state in LIVE)
-        }
-        _, deed = VERBS[self._request.type]
         planned: dict[tuple[str, str], PlannedMatch] = {}
-        for task in searches:
-            for data in task.payload.get("matches", ()):
+        for search in searches:
+            for data in search.payload.get("matches", ()):
                 match = match_from_json(data)
                 key = (match.resource, match.id)
-                if key in planned or (key in settled and deed is not Deed.EXPORT):
-                    continue
-                holds = self._connector.held(match.resource)
-                if deed is Deed.ERASE and holds.on_erase is Retained:
-                    planned[key] = PlannedMatch(match.resource, Deed.RETAIN, match.count, data, holds.text)
-                elif deed is Deed.ERASE and self._request.scope is Scope.APP_DATA and holds.scope is Scope.ACCOUNT:
-                    planned[key] = PlannedMatch(match.resource, Deed.LEAVE, match.count, data, "belongs to the account, which stays")
-                elif deed is Deed.EXPORT and not holds.exported:
-                    planned[key] = PlannedMatch(match.resource, Deed.LEAVE, match.count, data, holds.excuse)
-                else:
-                    planned[key] = PlannedMatch(match.resource, deed, match.count, data)
-        return tuple(planned.values())
+                if key not in planned and not self._settled(key, search):
+                    deed, note = self._deed(match)
+                    planned[key] = PlannedMatch(match.resource, deed, match.count, data, note)
+        return tuple(self._along(match, planned.values()) for match in planned.values())
+
+    def _deed(self, match: Match) -> tuple[Deed, str]:
+        """What is to be done with a match, and why not more."""
+        holds = self._connector.held(match.resource)
+        _, deed = VERBS[self._request.type]
+        if deed is Deed.ERASE and holds.on_erase is Retained:
+            return Deed.RETAIN, holds.text
+        if deed is Deed.ERASE and self._request.scope is Scope.APP_DATA and holds.scope is Scope.ACCOUNT:
+            return Deed.LEAVE, "belongs to the account, which stays"
+        if deed is Deed.EXPORT and not holds.exported:
+            return Deed.LEAVE, holds.excuse
+        return deed, ""
+
+    def _settled(self, key: tuple[str, str], search: Task) -> bool:
+        """Whether an earlier plan has this match in hand. What a later search finds again after its erasure is to be erased again."""
+        if self._request.type is RequestType.COPY:
+            return False
+        for task in self._tasks:
+            if task.action in ("erase", "opt_out") and task.payload is not None and (task.payload["resource"], task.payload["id"]) == key:
+                if task.state in LIVE:
+                    return True
+                if task.state == "done" and task.outcome and task.outcome.get("kind") != "superseded":
+                    found_since = search.finished_at is not None and task.finished_at is not None and search.finished_at > task.finished_at
+                    if task.outcome.get("kind") in ("retained", "opted_out") or not found_since:
+                        return True
+        return False
+
+    def _along(self, match: PlannedMatch, planned: Iterable[PlannedMatch]) -> PlannedMatch:
+        """A resource that is erased with another needs no call of its own where that other is erased."""
+        parent = self._connector.held(match.resource).erased_with
+        if match.deed is Deed.ERASE and parent and any(other.resource == parent and other.deed is Deed.ERASE for other in planned):
+            return replace(match, deed=Deed.ALONG, note=f"goes with the {parent}")
+        return match
 
     def _warnings(self, matches: Sequence[PlannedMatch]) -> Iterable[str]:
         ids: dict[tuple[str, ...], set[str]] = {}

@@ -36,6 +36,7 @@ class Status(StrEnum):
     VERIFIED = "verified"
     COPIED = "copied"
     OPTED_OUT = "opted_out"
+    CONFIRMED = "confirmed"
     NOTHING_FOUND = "nothing_found"
 
 
@@ -157,7 +158,7 @@ _CLEAN = ("erased", "anonymized", "absent")
 
 
 def _source(name: str, planned: PlannedSource | None, tasks: Iterable[Task]) -> SourceReport:
-    work = [task for task in tasks if task.action in ("erase", "export", "opt_out", "email", "manual")]
+    work = [task for task in tasks if task.action in ("erase", "export", "opt_out", "email", "manual") and not _superseded(task)]
     verifications = [task for task in tasks if task.action == "verify"]
     title = planned.title if planned else name
     outcomes: dict[str, int] = {}
@@ -198,7 +199,7 @@ def _status(planned: PlannedSource | None, work: Sequence[Task], verifications: 
             return Status.IN_DOUBT, _why(task)
     for task in work:
         if task.state in ("ready", "acting", "waiting"):
-            return (Status.PLANNED, _why(task)) if task.state == "ready" and not task.attempt else (Status.WAITING, _why(task))
+            return (Status.PLANNED, _why(task)) if task.state == "ready" and task.error is None else (Status.WAITING, _why(task))
     for task in work:
         if task.state == "pending":
             if task.action == "email":
@@ -224,9 +225,16 @@ def _finished(work: Sequence[Task], verifications: Sequence[Task]) -> tuple[Stat
         return Status.COPIED, ""
     if "opted_out" in kinds:
         return Status.OPTED_OUT, ""
+    if "confirmed" in kinds:
+        return Status.CONFIRMED, "a person made sure"
     if "retained" in kinds:
         return Status.RETAINED, ""
     return Status.NOTHING_FOUND, ""
+
+
+def _superseded(task: Task) -> bool:
+    """A failure that a newer plan took over."""
+    return task.state == "done" and task.outcome is not None and task.outcome.get("kind") == "superseded"
 
 
 def _why(task: Task) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from dsr_sdk.engine.work import EFFECTS, Acted, Broke, Exported, Found, Options, Result, Sent, match_to_json
-from dsr_sdk.errors import AuthError, ConfigError, ContractError, DsrError, TransientError
+from dsr_sdk.errors import AuthError, ConfigError, ContractError, DsrError, LedgerError, TransientError, VaultError
 from dsr_sdk.ledger.book import Book
 from dsr_sdk.ledger.schema import case_identities
 from dsr_sdk.ledger.store import Ledger
@@ -20,7 +20,7 @@ from dsr_sdk.ledger.tasks import LIVE, NewTask, Task, Update
 from dsr_sdk.registry import DataSource, Registry
 from dsr_sdk.result import Anonymized, Erased, Failed, Pending, outcome_to_json
 
-__all__ = ["Settled", "Settler", "error_to_json", "finish_cases"]
+__all__ = ["Settled", "Settler", "again", "error_to_json", "finish_cases", "release"]
 
 
 _SOONEST_POLL = timedelta(milliseconds=200)  # a job that says "ask at once" must not turn a drain into a loop without pause
@@ -39,6 +39,7 @@ class Settled:
     postponed: int = 0
     operator_errors: list[DsrError] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
+    reopened: list[str] = field(default_factory=list)
 
 
 class Settler:
@@ -50,8 +51,7 @@ class Settler:
         self._ledger = ledger
         self._options = options
         self._actor = f"connector:{source.connector.slug}"
-        self._dependents = [name for name in registry.sources if source.name in registry.predecessors(name)]
-        self._predecessors = {name: registry.predecessors(name) for name in self._dependents}
+        self._registry = registry
 
     def settle(self, connection: Connection, results: Sequence[Result], book: Book) -> Settled:
         """Write results into the open transaction."""
@@ -63,6 +63,11 @@ class Settler:
         ]
         if acted:
             self._follow_up(connection, acted, book, settled)
+        if settled.reopened:
+            # Fulfilled was said too early: the person is back, and the case stays open until a new plan has dealt with it.
+            self._ledger.cases.set_status(connection, settled.reopened, "approved")
+            for case in settled.reopened:
+                book.note(case, "request.reopened", "host", source=self._source.name)
         return settled
 
     # --- one result ----------------------------------------------------------------------------------------------------------------
@@ -75,7 +80,7 @@ class Settler:
             return self._acted(result, book, settled)
         settled.finished.append((task, result))
         if isinstance(result, Found):
-            return self._found(result, book)
+            return self._found(result, book, settled)
         if isinstance(result, Exported):
             book.note(task.case, "data.exported", self._actor, source=task.source, resource=task.resource, records=result.records)
             outcome = {"kind": "exported", "records": result.records, "sha256": result.sha256}
@@ -94,12 +99,14 @@ class Settler:
             return Update(task, "pending", outcome=outcome, intent_at=task.intent_at, step="sent")
         raise ContractError(f"nothing settles {type(result).__name__}")
 
-    def _found(self, result: Found, book: Book) -> Update:
+    def _found(self, result: Found, book: Book, settled: Settled) -> Update:
         task = result.task
         count = sum(match.count for match in result.matches)
         if task.action == "verify":
             kind = "reappeared" if result.matches else "verified"
             book.note(task.case, f"erasure.{kind}", self._actor, source=task.source, count=count)
+            if result.matches:
+                settled.reopened.append(task.case)
             payload = {**task.payload, "left": [match_to_json(match) for match in result.matches]}
             return Update(task, "done", outcome={"kind": kind, "count": count}, payload=payload, count=count, finished_at=book.now)
         book.note(task.case, "source.searched", self._actor, source=task.source, found=count)
@@ -110,7 +117,8 @@ class Settler:
         task, outcome = result.task, result.outcome
         said = outcome_to_json(outcome)
         if isinstance(outcome, Pending):
-            if book.now - task.created_at > self._options.pending_for:
+            accepted_at = (task.intent_at or task.created_at) if task.state == "pending" else book.now
+            if book.now - accepted_at > self._options.pending_for:
                 failed = Failed(f"the vendor's job did not finish within {self._options.pending_for.days} days", code="job_overdue")
                 return self._acted(Acted(task, failed), book, settled)
             settled.postponed += 1
@@ -123,7 +131,7 @@ class Settler:
                 outcome=said,
                 job=outcome.job,
                 attempt=0,
-                intent_at=task.intent_at,
+                intent_at=accepted_at,
             )
         settled.finished.append((task, result))
         book.note(task.case, f"{task.action}.{outcome.kind}", self._actor, source=task.source, resource=task.resource)
@@ -133,17 +141,18 @@ class Settler:
     def _broke(self, task: Task, error: DsrError, book: Book, settled: Settled) -> Update:
         said = error_to_json(error)
         pending = task.state == "pending"
-        if isinstance(error, TransientError):
-            if task.action == "email" and error.maybe_done:
+        maybe_done = isinstance(error, TransientError) and error.maybe_done
+        # Once it is open whether an effect happened, it stays open until the vendor has answered: every later try asks it first.
+        intent = (task.intent_at or (book.now if maybe_done else None)) if task.action in EFFECTS else None
+        if isinstance(error, TransientError | LedgerError) and not isinstance(error, VaultError):
+            if task.action == "email" and maybe_done:
                 book.note(task.case, "letter.in_doubt", self._actor, source=task.source)
                 settled.finished.append((task, Broke(task, error)))
                 return Update(task, "doubt", error=said, outcome=task.outcome, intent_at=task.intent_at, step="handover")
-            throttled = error.retry_after is not None and not error.maybe_done
+            throttled = bool(getattr(error, "retry_after", None)) and not maybe_done
             attempt = task.attempt if throttled else task.attempt + 1
             if attempt < self._options.attempts:
                 settled.postponed += 1
-                # A broken connection leaves open whether the effect happened: the intent stays, and the next try asks the vendor first.
-                intent = (task.intent_at or book.now) if task.action in EFFECTS and error.maybe_done else None
                 return Update(
                     task,
                     "pending" if pending else "ready",
@@ -162,11 +171,12 @@ class Settler:
                 )
         settled.finished.append((task, Broke(task, error)))
         book.note(task.case, f"{task.action}.failed", self._actor, source=task.source, resource=task.resource, error=type(error).__name__)
-        return Update(task, "failed", error=said, outcome=task.outcome, finished_at=book.now)
+        return Update(task, "failed", error=said, outcome=task.outcome, intent_at=intent, finished_at=book.now)
 
-    def _wait(self, error: TransientError, attempt: int) -> timedelta:
-        if error.retry_after is not None:
-            return timedelta(seconds=error.retry_after)
+    def _wait(self, error: DsrError, attempt: int) -> timedelta:
+        retry_after: float | None = getattr(error, "retry_after", None)
+        if retry_after:  # "again, at once" says nothing: it must not turn a drain into a loop without pause
+            return timedelta(seconds=retry_after)
         wait: timedelta = min(self._options.longest_backoff, self._options.backoff * 2.0 ** max(0, attempt - 1))
         return wait * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
 
@@ -175,17 +185,17 @@ class Settler:
     def _follow_up(self, connection: Connection, acted: Sequence[Task], book: Book, settled: Settled) -> None:
         """Suppression, verification, sources that waited for this one, and cases that are complete now."""
         cases = list(dict.fromkeys(task.case for task in acted))
+        self._ledger.cases.hold(connection, cases)
         rows = self._ledger.tasks.of(connection, cases, sources=[self._source.name])
         by_case: dict[str, list[Task]] = {case: [] for case in cases}
         for row in rows:
             by_case[row.case].append(row)
-        complete = [case for case in cases if not any(task.state in LIVE and task.action != "verify" for task in by_case[case])]
+        complete = [case for case in cases if not any(task.state in LIVE and task.action not in ("verify", "find") for task in by_case[case])]
         erased = [case for case in complete if any(_clean(task) for task in by_case[case])]
         if erased:
             self._suppress(connection, erased, book.now)
             self._ledger.tasks.add(connection, [task for case in erased for task in self._verification(case, by_case[case], book.now)], book.now)
-        for dependent in self._dependents:
-            self._release(connection, dependent, complete, book.now)
+        release(connection, self._ledger, self._registry, self._source.name, complete, book.now)
         settled.closed = finish_cases(connection, self._ledger, complete, book)
 
     def _verification(self, case: str, tasks: Sequence[Task], now: datetime) -> list[NewTask]:
@@ -208,14 +218,23 @@ class Settler:
         rows = connection.execute(select(case_identities.c.fingerprint, case_identities.c.case).where(case_identities.c.case.in_(cases)))
         self._ledger.cases.suppress(connection, [(bytes(fingerprint), self._source.name, case) for fingerprint, case in rows], now)
 
-    def _release(self, connection: Connection, dependent: str, cases: Sequence[str], now: datetime) -> None:
-        before = self._predecessors[dependent]
-        blocked = {
-            task.case
-            for task in self._ledger.tasks.of(connection, cases, sources=before)
-            if task.state in LIVE and task.action not in ("verify", "find")
-        }
-        self._ledger.tasks.release_waiting(connection, [case for case in cases if case not in blocked], dependent, now)
+
+def again(task: Task, now: datetime, *, resend: bool = False) -> Update:
+    """A failed task as it goes back to work. What the vendor may have done already is asked about before it is done again."""
+    if task.error is not None and task.action != "email" and (task.outcome or {}).get("kind") == Pending.kind:
+        # The vendor has the job, and only asking about it failed.
+        return Update(task, "pending", next_at=now, attempt=0, outcome=task.outcome, intent_at=task.intent_at)
+    return Update(task, "ready", next_at=now, attempt=0, intent_at=task.intent_at if task.error is not None and not resend else None)
+
+
+def release(connection: Connection, ledger: Ledger, registry: Registry, source: str, cases: Sequence[str], now: datetime) -> None:
+    """Let the sources that waited for this one begin, in cases where nothing before them is left to do. Hold the cases (`Cases.hold`)."""
+    for dependent in registry.sources:
+        before = registry.predecessors(dependent)
+        if cases and source in before:
+            found = ledger.tasks.of(connection, cases, sources=before, opened=False)
+            blocked = {task.case for task in found if task.state in LIVE and task.action not in ("verify", "find")}
+            ledger.tasks.release_waiting(connection, [case for case in cases if case not in blocked], dependent, now)
 
 
 def finish_cases(connection: Connection, ledger: Ledger, cases: Sequence[str], book: Book) -> list[str]:

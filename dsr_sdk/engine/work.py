@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -32,6 +32,8 @@ __all__ = [
     "match_to_json",
     "units",
 ]
+
+_T = TypeVar("_T")
 
 EFFECTS = ("erase", "opt_out", "email")
 """Actions that change something outside: journalled before and after."""
@@ -68,6 +70,11 @@ class Unit:
     action: str
     tasks: list[Task]
     poll: bool = False
+
+    @property
+    def divisible(self) -> bool:
+        """Whether it stands for several things, of which one may be at fault."""
+        return len(self.tasks) > 1 and (self.action not in EFFECTS or len({_target(task) for task in self.tasks}) > 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +124,12 @@ class Broke(Result):
 def units(due: Iterable[Task], connector: Connector) -> Iterator[Unit]:
     """Group due tasks into units, batching as far as the connector can.
 
-    One poll serves every task that waits for the same job. Erasures are batched per resource, across people and requests.
+    One poll serves every task that waits for the same job. Erasures are batched per resource, across people and requests. The same
+    thing asked for by two requests is one item: the vendor is asked once.
     """
     searches: list[Task] = []
-    batches: dict[str, list[Task]] = {}
+    batches: dict[str, dict[tuple[str, str, str], list[Task]]] = {}
+    single: dict[tuple[str, str, str], list[Task]] = {}
     polls: dict[bytes, list[Task]] = {}
     for task in due:
         if task.state == "pending" and task.job is not None:
@@ -128,21 +137,29 @@ def units(due: Iterable[Task], connector: Connector) -> Iterator[Unit]:
         elif task.action == "find":
             searches.append(task)
         elif task.action == "erase" and connector.batch_size > 1:
-            batches.setdefault(task.resource or "", []).append(task)
+            batches.setdefault(task.resource or "", {}).setdefault(_target(task), []).append(task)
+        elif task.action in EFFECTS and task.payload is not None:
+            single.setdefault(_target(task), []).append(task)
         else:
             yield Unit(task.action, [task])
     for waiting in polls.values():
         yield Unit(waiting[0].action, waiting, poll=True)
     for chunk in _sized(searches, connector.find_batch_size):
         yield Unit("find", chunk)
-    for tasks in batches.values():
-        for chunk in _sized(tasks, connector.batch_size):
-            yield Unit("erase", chunk)
+    for tasks in single.values():
+        yield Unit(tasks[0].action, tasks)
+    for targets in batches.values():
+        for group in _sized(list(targets.values()), connector.batch_size):
+            yield Unit("erase", [task for tasks in group for task in tasks])
 
 
-def _sized(tasks: Sequence[Task], size: int) -> Iterator[list[Task]]:
-    for start in range(0, len(tasks), size):
-        yield list(tasks[start : start + size])
+def _target(task: Task) -> tuple[str, str, str]:
+    return task.action, str(task.payload["resource"]), str(task.payload["id"])
+
+
+def _sized(items: Sequence[_T], size: int) -> Iterator[list[_T]]:
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])
 
 
 _IDENTITIES: TypeAdapter[tuple[AnyIdentity, ...]] = TypeAdapter(tuple[AnyIdentity, ...])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy.engine import Connection
 
 from dsr_sdk.engine.plan import Deed, Plan, PlannedSource, Standing, plan_hash
-from dsr_sdk.engine.settle import finish_cases
+from dsr_sdk.engine.settle import again, finish_cases
 from dsr_sdk.errors import ApprovalError
 from dsr_sdk.ledger.book import Book
 from dsr_sdk.ledger.store import Ledger
@@ -16,7 +17,10 @@ from dsr_sdk.ledger.tasks import LIVE, NewTask, Task, Update
 from dsr_sdk.registry import Registry
 from dsr_sdk.result import outcome_to_json
 
-__all__ = ["approve"]
+__all__ = ["SUPERSEDED", "approve"]
+
+SUPERSEDED = "superseded"
+"""Outcome kind of a failed task that a newer plan took over; it counts for nothing any more."""
 
 _GAPS = (Standing.COULD_NOT_CHECK, Standing.MISSING_IDENTIFIER, Standing.AMBIGUOUS_IDENTIFIER)
 
@@ -30,11 +34,14 @@ def approve(connection: Connection, ledger: Ledger, registry: Registry, plans: S
         ApprovalError: A plan is not the newest of its case, or is not what was stored under its hash.
     """
     numbers = [plan.case for plan in plans]
+    ledger.cases.hold(connection, numbers)
     newest = ledger.plans.approvals(connection, numbers)
     existing: dict[str, list[Task]] = {}
     for task in ledger.tasks.of(connection, numbers, opened=False):
         existing.setdefault(task.case, []).append(task)
+    failed = _failed(connection, ledger, existing)
     new: list[NewTask] = []
+    revived: list[Update] = []
     fresh: list[Plan] = []
     for plan in plans:
         id_, hash_, approved_at = newest.get(plan.case, (None, None, None))
@@ -45,11 +52,15 @@ def approve(connection: Connection, ledger: Ledger, registry: Registry, plans: S
         if approved_at is not None:
             continue
         fresh.append(plan)
-        new.extend(_Work(plan, registry, existing.get(plan.case, []), book).tasks())
+        work = _Work(plan, registry, existing.get(plan.case, []), failed, book)
+        new.extend(work.tasks())
+        revived.extend(work.revived)
     if not fresh:
         return []
-    closed_gaps = [task for plan in fresh for task in existing.get(plan.case, []) if task.action == "gap" and task.state == "failed"]
-    ledger.tasks.update(connection, [Update(task, "done", outcome={"kind": "superseded"}, finished_at=book.now) for task in closed_gaps])
+    alive = {change.task.id for change in revived}
+    superseded = [task for plan in fresh for task in existing.get(plan.case, []) if task.id not in alive and _superseded(task, plan)]
+    ledger.tasks.update(connection, [Update(task, "done", outcome={"kind": SUPERSEDED}, finished_at=book.now) for task in superseded])
+    ledger.tasks.update(connection, revived)
     ledger.plans.mark_approved(connection, [plan.id for plan in fresh], by, book.now)
     ledger.tasks.add(connection, new, book.now)
     cases = [plan.case for plan in fresh]
@@ -59,10 +70,38 @@ def approve(connection: Connection, ledger: Ledger, registry: Registry, plans: S
     return finish_cases(connection, ledger, cases, book)
 
 
+def _superseded(task: Task, plan: Plan) -> bool:
+    """Whether a failed task is settled by a newer plan: gaps always, other failures where the plan covers their data source again."""
+    if task.state != "failed" or task.action in ("find", "verify"):
+        return False
+    return task.action == "gap" or any(row.source == task.source and row.standing not in _GAPS for row in plan.sources)
+
+
+_Target = tuple[str, str, str, str, str]
+
+
+def _failed(connection: Connection, ledger: Ledger, existing: Mapping[str, Sequence[Task]]) -> dict[_Target, Task]:
+    """Failed work of these cases by case, source, action and match."""
+    effects = (Deed.ERASE.value, Deed.OPT_OUT.value)
+    cases = [case for case, tasks in existing.items() if any(task.state == "failed" and task.action in effects for task in tasks)]
+    found = ledger.tasks.of(connection, cases, actions=effects)
+    return {
+        (task.case, task.source, task.action, str(task.payload["resource"]), str(task.payload["id"])): task
+        for task in found
+        if task.state == "failed" and task.payload is not None
+    }
+
+
 class _Work:
     """The tasks of one approved plan."""
 
-    def __init__(self, plan: Plan, registry: Registry, existing: Sequence[Task], book: Book) -> None:
+    def __init__(self, plan: Plan, registry: Registry, existing: Sequence[Task], failed: Mapping[_Target, Task], book: Book) -> None:
+        for row in plan.sources:
+            if row.matches and row.source not in registry.sources:
+                raise ApprovalError("the plan names a data source that is not in use any more", source=row.source, fix="make the plan again")
+        self.revived: list[Update] = []
+        """Failed work that the plan asks for again. It goes on as itself: what the vendor may have done already must not be forgotten."""
+        self._failed = failed
         self._plan = plan
         self._registry = registry
         self._existing = existing
@@ -89,14 +128,19 @@ class _Work:
                 retained = self._registry.sources[source].connector.held(match.resource).retained
                 outcome = outcome_to_json(retained)
                 tasks.append(NewTask(case, source, "erase", "done", None, match.match, match.resource, match.count, outcome))
-            elif match.deed is not Deed.LEAVE:
+            elif match.deed not in (Deed.LEAVE, Deed.ALONG):
                 action = match.deed.value
                 state, next_at = self._start(source) if match.deed is Deed.ERASE else ("ready", self._now)
+                failed = self._failed.get((case, source, action, match.resource, str(match.match["id"])))
+                if failed is not None:
+                    change = again(failed, self._now)
+                    self.revived.append(replace(change, state=state, next_at=next_at) if change.state == "ready" else change)
+                    continue
                 tasks.append(NewTask(case, source, action, state, next_at, match.match, match.resource, match.count))
         return tasks
 
     def _start(self, source: str) -> tuple[str, datetime | None]:
-        waits = any(before in self._busy for before in self._registry.predecessors(source))
+        waits = source in self._registry.sources and any(before in self._busy for before in self._registry.predecessors(source))
         return ("waiting", None) if waits else ("ready", self._now)
 
     def _has(self, source: str, action: str) -> bool:

@@ -66,7 +66,13 @@ def make_copy(
 def _source(row: SourceReport, plan: Plan, tasks: Sequence[Task], registry: Registry, spool: Path) -> SourceCopy:
     source = registry.sources.get(row.source)
     connector = source.connector if source else None
-    exports = [task for task in tasks if task.source == row.source and task.action == "export" and task.state == "done"]
+    # Collected twice, after planning again: the newer answer counts, and nothing is handed over twice.
+    newest = {
+        (task.payload["resource"], task.payload["id"]): task
+        for task in tasks
+        if task.source == row.source and task.action == "export" and task.state == "done" and task.payload is not None
+    }
+    exports = list(newest.values())
     planned = next((planned for planned in plan.sources if planned.source == row.source), None)
     withheld = tuple(
         Withheld(match.resource, Reason.VENDOR_CANNOT, match.note) for match in (planned.matches if planned else ()) if match.deed is Deed.LEAVE

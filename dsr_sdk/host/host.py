@@ -10,6 +10,8 @@ with Host.open("dsr.toml") as host:
 from __future__ import annotations
 
 import shutil
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dsr_sdk.connector import Process
 from dsr_sdk.engine import Drained, Options, Plan, Planner, Progress, Report, report
-from dsr_sdk.engine.settle import finish_cases
+from dsr_sdk.engine.settle import again, finish_cases, release
 from dsr_sdk.errors import ApprovalError, ConfigError, DsrError, LedgerError, RequestError
 from dsr_sdk.host.approval import approve
 from dsr_sdk.host.copies import make_copy
@@ -28,7 +30,7 @@ from dsr_sdk.identity import AnyIdentity
 from dsr_sdk.ledger import audit
 from dsr_sdk.ledger.book import Book, chunks
 from dsr_sdk.ledger.cases import Case
-from dsr_sdk.ledger.database import purge_deleted, reading, writing
+from dsr_sdk.ledger.database import LedgerConflict, purge_deleted, reading, writing
 from dsr_sdk.ledger.store import Ledger
 from dsr_sdk.ledger.tasks import NewTask, Update
 from dsr_sdk.request import Request, RequestType
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
     from dsr_sdk.copy import Manifest
 
 __all__ = ["Host"]
+
+_PATIENCE = 30.0
+"""Seconds that planning and running a case stay for a data source that someone else is draining."""
 
 _AUTOMATIC_RETRY = ("AuthError", "ConfigError")
 """Errors of the operator's: once the key or the URL is mended, running the case again tries again."""
@@ -110,22 +115,33 @@ class Host:
         """
         numbers: list[str] = []
         for chunk in chunks(requests):
-            with writing(self.ledger.engine) as connection:
-                book = Book(_now())
-                taken = self.ledger.cases.statuses(connection, [request.case for request in chunk])
-                for request in chunk:
-                    if request.case in taken:
-                        raise RequestError(
-                            "there is a case of this number already", field="case", fix="leave case out; use reference for your own id"
-                        )
-                numbers.extend(number for number, _ in self.ledger.cases.add(connection, chunk, book))
-                self.ledger.write(connection, book)
+            try:
+                numbers.extend(self._submit(chunk))
+            except LedgerConflict:  # on PostgreSQL someone else may hand in the same reference at this very moment: now it is there
+                numbers.extend(self._submit(chunk))
         return numbers
 
-    def request(self, case: str) -> Request:
-        """The request of a case, opened. Raises `VaultError` when it was shredded."""
+    def _submit(self, requests: Sequence[Request]) -> list[str]:
+        with writing(self.ledger.engine) as connection:
+            book = Book(_now())
+            numbers = [number for number, _ in self.ledger.cases.add(connection, requests, book)]
+            self.ledger.write(connection, book)
+        return numbers
+
+    def request(self, case: str, *, by: str | None = None) -> Request:
+        """The request of a case, opened. Raises `VaultError` when it was shredded.
+
+        Args:
+            by: The person who looks at it; stands in the audit log. None when a program does, on a person's behalf.
+        """
         with reading(self.ledger.engine) as connection:
-            return self.ledger.cases.requests(connection, [case])[case]
+            request = self.ledger.cases.requests(connection, [case])[case]
+        if by is not None:
+            with writing(self.ledger.engine) as connection:
+                book = Book(_now())
+                book.note(case, "request.read", by)
+                self.ledger.write(connection, book)
+        return request
 
     def cases(self, *, status: Sequence[str] = ()) -> Iterator[Case]:
         """Every case, without personal data, in the order of their numbers."""
@@ -150,16 +166,22 @@ class Host:
 
     # --- plan, approve, run --------------------------------------------------------------------------------------------------------
 
-    def plan(self, case: str, *, sources: Sequence[str] | None = None) -> Plan:
+    def plan(self, case: str, *, sources: Sequence[str] | None = None, wait: float = 0.0) -> Plan:
         """Search the data sources and say what would be done. Changes nothing at any vendor.
 
         Args:
             sources: Names of the data sources to take; None for all.
+            wait: Seconds to stay for searches that a rate limit or a passing failure put off; without, they stand as *could not check*.
         """
-        return self.plan_many([case], sources=sources)[0]
+        return self.plan_many([case], sources=sources, wait=wait)[0]
 
     def plan_many(
-        self, cases: Sequence[str], *, sources: Sequence[str] | None = None, on_progress: Callable[[Progress], None] = lambda progress: None
+        self,
+        cases: Sequence[str],
+        *,
+        sources: Sequence[str] | None = None,
+        wait: float = 0.0,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> list[Plan]:
         """Plans for many cases: their searches are drained together, so batch lookups reach across people."""
         chosen = list(sources) if sources is not None else [*self.registry.sources, *self.broken]
@@ -167,8 +189,13 @@ class Host:
             if name not in self.registry.sources and name not in self.broken:
                 raise ConfigError("there is no such data source", source=name, fix=f"sources: {', '.join(self.registry.sources) or 'none'}")
 
+        begun = time.monotonic()
+
         def drain(numbers: Sequence[str]) -> dict[str, str]:
-            drained = self._runner.run(actions=["find"], cases=numbers, on_progress=on_progress)
+            spent = time.monotonic() - begun
+            drained = self._runner.run(
+                actions=["find"], cases=numbers, wait=max(0.0, wait - spent), patience=max(0.0, _PATIENCE - spent), on_progress=on_progress
+            )
             return {name: str(row.halted) for name, row in drained.items() if row.halted is not None}
 
         planner = Planner(self.ledger, self.registry, drain, _now)
@@ -178,10 +205,10 @@ class Host:
             plans.extend(planner.plan(chunk, [name for name in chosen if name in self.registry.sources], broken=broken))
         return plans
 
-    def latest_plan(self, case: str) -> Plan | None:
-        """The newest plan of a case."""
+    def latest_plan(self, case: str, *, approved: bool = False) -> Plan | None:
+        """The newest plan of a case, or its newest approved one."""
         with reading(self.ledger.engine) as connection:
-            row = self.ledger.plans.latest(connection, [case]).get(case)
+            row = self.ledger.plans.latest(connection, [case], approved=approved).get(case)
         if row is None:
             return None
         return Plan.from_body(
@@ -214,12 +241,28 @@ class Host:
         Raises:
             ApprovalError: No plan of the case was approved.
         """
-        plan = self.latest_plan(case)
-        if plan is None or (plan.approved_at is None and not self._has_work(case)):
-            raise ApprovalError("no plan of this case is approved", source=case, fix=f"look at it with: dsr plan {case}, then: dsr approve {case}")
-        self.retry(case, only=_AUTOMATIC_RETRY)
-        self._runner.run(cases=[case], wait=wait, on_progress=on_progress)
-        return self.status(case)
+        return self.run_many([case], wait=wait, on_progress=on_progress)[0]
+
+    def run_many(self, cases: Sequence[str], *, wait: float = 0.0, on_progress: Callable[[Progress], None] = lambda progress: None) -> list[Report]:
+        """Carry out the approved plans of many cases: they are drained together, so batches reach across people. See `run`.
+
+        Raises:
+            ApprovalError: No plan of one of the cases was approved; nothing was done for any.
+        """
+        for chunk in chunks(cases):
+            with reading(self.ledger.engine) as connection:
+                approvals = self.ledger.plans.approvals(connection, chunk)
+            for case in chunk:
+                if (case not in approvals or approvals[case][2] is None) and not self._has_work(case):
+                    self.status(case)  # raises when there is no such case
+                    raise ApprovalError(
+                        "no plan of this case is approved", source=case, fix=f"look at it with: dsr plan {case}, then: dsr approve {case}"
+                    )
+        for chunk in chunks(cases):
+            self._retry(chunk, only=_AUTOMATIC_RETRY)
+        if cases:  # no cases would mean all of them
+            self._runner.run(cases=cases, wait=wait, patience=_PATIENCE, on_progress=on_progress)
+        return [self.status(case) for case in cases]
 
     def run_all(self, *, wait: float = 0.0, on_progress: Callable[[Progress], None] = lambda progress: None) -> dict[str, Drained]:
         """Drain everything that is due, at every data source."""
@@ -236,7 +279,11 @@ class Host:
     # --- what people do ------------------------------------------------------------------------------------------------------------
 
     def confirm(self, case: str, source: str, *, by: str, note: str = "") -> None:
-        """Record that a person made sure: a manual source is done, a vendor has answered a letter, a letter in doubt was sent.
+        """Record that a person made sure: a manual source is done, a vendor has answered a letter. Of a letter in doubt it says that it was
+        sent; the vendor's answer is confirmed later, by a second call.
+
+        Args:
+            note: What they saw or did; kept sealed with the case.
 
         Raises:
             RequestError: Nothing of this case waits for a person there.
@@ -250,9 +297,19 @@ class Host:
             ]
             if not waiting:
                 raise RequestError("nothing here waits for a person", source=source, fix=f"see: dsr status {case}")
-            updates = [Update(task, "done", outcome={"kind": "confirmed"}, intent_at=task.intent_at, finished_at=book.now) for task in waiting]
+            sealed = {"by": by, "note": note} if note else None
+            updates = [
+                Update(task, "pending", outcome={"kind": "pending", "check_after": 0}, payload=sealed, intent_at=task.intent_at, step="sent")
+                if task.state == "doubt"
+                else Update(task, "done", outcome={"kind": "confirmed"}, payload=sealed, intent_at=task.intent_at, finished_at=book.now)
+                for task in waiting
+            ]
             self.ledger.tasks.update(connection, updates)
-            book.note(case, "source.confirmed", by, source=source, note=bool(note))
+            sent = any(task.state == "doubt" for task in waiting)
+            book.note(case, "letter.confirmed_sent" if sent else "source.confirmed", by, source=source, note=bool(note))
+            self.ledger.cases.hold(connection, [case])
+            if source in self.registry.sources:
+                release(connection, self.ledger, self.registry, source, [case], book.now)
             closed = finish_cases(connection, self.ledger, [case], book)
             self.ledger.write(connection, book)
         self._closed(closed)
@@ -265,20 +322,24 @@ class Host:
             only: Only failures of these error classes; empty for all.
             resend: Also letters that are in doubt: they may then arrive twice.
         """
+        return self._retry([case], source=source, only=only, resend=resend)
+
+    def _retry(self, cases: Sequence[str], *, source: str | None = None, only: Sequence[str] = (), resend: bool = False) -> int:
         with writing(self.ledger.engine) as connection:
             book = Book(_now())
-            again = [
+            failed = [
                 task
-                for task in self.ledger.tasks.of(connection, [case], sources=[source] if source else ())
+                for task in self.ledger.tasks.of(connection, cases, sources=[source] if source else (), opened=False)
                 if task.action != "gap"
+                and (task.error or {}).get("class") != "Shredded"
                 and (task.state == "failed" or (resend and task.state == "doubt"))
                 and (not only or (task.error or {}).get("class") in only)
             ]
-            self.ledger.tasks.update(connection, [Update(task, "ready", next_at=book.now, attempt=0, intent_at=None) for task in again])
-            if again:
-                book.note(case, "tasks.retried", "host", count=len(again))
+            self.ledger.tasks.update(connection, [again(task, book.now, resend=resend) for task in failed])
+            for case, count in Counter(task.case for task in failed).items():
+                book.note(case, "tasks.retried", "host", count=count)
             self.ledger.write(connection, book)
-        return len(again)
+        return len(failed)
 
     def recheck(self, case: str) -> int:
         """Verify every erasure of a case again, now. How many sources."""
@@ -327,8 +388,8 @@ class Host:
         request = self.request(case)
         if request.type is not RequestType.COPY:
             raise RequestError("is not a copy request", source=case)
-        plan = self.latest_plan(case)
-        if plan is None or plan.approved_at is None:
+        plan = self.latest_plan(case, approved=True)
+        if plan is None:
             raise ApprovalError("nothing was collected yet", source=case, fix=f"dsr plan {case}, dsr approve {case}, dsr run {case}")
         with reading(self.ledger.engine) as connection:
             tasks = self.ledger.tasks.of(connection, [case])
@@ -388,7 +449,7 @@ class Host:
             with reading(self.ledger.engine) as connection:
                 types = {case: self.ledger.cases.get(connection, case).type for case in cases}
             for case, type_ in types.items():
-                hook.dsr_request_closed(case=case, type=RequestType(type_))
+                self.registry.tell("dsr_request_closed", case=case, type=RequestType(type_))
 
 
 def _now() -> datetime:

@@ -13,7 +13,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.engine import Engine
 
 from dsr_sdk.engine import Options
-from dsr_sdk.errors import ConfigError, DsrError, VaultError
+from dsr_sdk.errors import ConfigError, ContractError, DsrError, VaultError
 from dsr_sdk.host.config import HostConfig, MailConfig, read_config
 from dsr_sdk.host.runner import Runner
 from dsr_sdk.ledger.database import migrate, open_database, reading, writing
@@ -76,8 +76,8 @@ def initialise(directory: Path, *, company: str, database: str = "sqlite:///dsr.
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            escaped = company.replace("\\", "\\\\").replace('"', '\\"')
-            path.write_text(_TEMPLATE.format(company=escaped, database=database, master_key=master_key), encoding="utf-8")
+            values = {"company": company, "database": database, "master_key": master_key}
+            path.write_text(_TEMPLATE.format(**{name: _toml(value) for name, value in values.items()}), encoding="utf-8")
         config = read_config(path)
         kind, _, place = config.host.master_key.partition(":")
         key_file = directory / place
@@ -94,6 +94,11 @@ def initialise(directory: Path, *, company: str, database: str = "sqlite:///dsr.
     finally:
         engine.dispose()
     return path
+
+
+def _toml(text: str) -> str:
+    """Text as it stands between the quotes of a TOML string."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
 
 
 def open_parts(
@@ -124,8 +129,11 @@ def open_parts(
                 runner.http(registry.sources[name])
             except DsrError as error:  # a wrong base URL is this source's trouble alone
                 broken[name] = error
+            except Exception as error:  # noqa: BLE001 - an author's auth() or headers() must not take the host along
+                broken[name] = ContractError(f"the connector cannot be set up: {type(error).__name__}", source=name)
+            if name in broken:
                 registry.close(name)
-        registry.check_after()
+        registry.check_after(config.sources)
     except BaseException:
         engine.dispose()
         raise

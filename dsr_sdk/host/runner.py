@@ -76,9 +76,15 @@ class Runner:
             self._https.clear()
 
     def drain(
-        self, name: str, *, actions: Sequence[str] = (), cases: Sequence[str] = (), on_progress: Callable[[Progress], None] = lambda progress: None
+        self,
+        name: str,
+        *,
+        actions: Sequence[str] = (),
+        cases: Sequence[str] = (),
+        stop: threading.Event | None = None,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> Drained:
-        """Drain one source once."""
+        """Drain one source once. `stop` ends this drain alone, in place of the runner's own."""
         source = self._registry.sources[name]
         performer = Performer(source, self._registry, self.http(source), self._ledger, spool=self._spool, post=self._post, on_step=self._on_step)
         drain = Drain(
@@ -89,7 +95,7 @@ class Runner:
             self._options,
             actions=actions,
             cases=cases,
-            stop=self.stop,
+            stop=stop or self.stop,
             on_progress=on_progress,
             on_step=self._on_step,
         )
@@ -101,6 +107,7 @@ class Runner:
         actions: Sequence[str] = (),
         cases: Sequence[str] = (),
         wait: float = 0.0,
+        patience: float = 0.0,
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> dict[str, Drained]:
         """Drain sources until nothing is due.
@@ -109,11 +116,13 @@ class Runner:
             actions: Only these; empty for all.
             cases: Only these; empty for all.
             wait: Seconds to stay for work that comes due (polls, retries, verifications).
+            patience: Seconds to stay while someone else drains a source that has work for us; it may be only their own they drain.
 
         Returns:
             The last drain of each source. One source that fails never stops another.
         """
         until = time.monotonic() + wait
+        give_up = time.monotonic() + max(wait, patience)
         only = cases if len(cases) <= 200 else ()
         totals: dict[str, Drained] = {}
         while not self.stop.is_set():
@@ -127,6 +136,9 @@ class Runner:
                 totals.setdefault(row.source, Drained(row.source)).add(row)
             if any(row.moved for row in drained):
                 continue
+            if any(row.busy for row in drained) and time.monotonic() < give_up:
+                self.stop.wait(0.05)
+                continue
             if soonest is None or (soonest - now).total_seconds() > until - time.monotonic():
                 return totals
             self.stop.wait(min(max((soonest - now).total_seconds(), 0.05), 1.0))
@@ -139,4 +151,8 @@ class Runner:
         if len(names) <= 1:
             return [self.drain(name, actions=actions, cases=cases, on_progress=on_progress) for name in names]
         with ThreadPoolExecutor(min(len(names), SOURCES_AT_ONCE), thread_name_prefix="drains") as pool:
-            return list(pool.map(lambda name: self.drain(name, actions=actions, cases=cases, on_progress=on_progress), names))
+            try:
+                return list(pool.map(lambda name: self.drain(name, actions=actions, cases=cases, on_progress=on_progress), names))
+            except KeyboardInterrupt:
+                self.stop.set()  # the pool waits for its drains: let them finish what is under way, and no more
+                raise

@@ -18,7 +18,7 @@ __all__ = ["Api"]
 
 _SLOT = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 _REPEATABLE_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})
-LONGEST_FIRST_WAIT = 5.0
+LONGEST_FIRST_WAIT = 20.0
 LONGEST_WAIT = 600.0
 
 Params = Mapping[str, Any]
@@ -42,9 +42,18 @@ class Api:
         self.calls = 0
         """Requests sent so far, retries not counted."""
 
-    def get(self, path: str, params: Params | None = None, *, absent_ok: bool = False, headers: Params | None = None, **slots: str) -> Reply:
-        """GET."""
-        return self._call("GET", path, slots, params=params, absent_ok=absent_ok, headers=headers)
+    def get(
+        self,
+        path: str,
+        params: Params | None = None,
+        *,
+        absent_ok: bool = False,
+        headers: Params | None = None,
+        max_bytes: int | None = None,
+        **slots: str,
+    ) -> Reply:
+        """GET. ``max_bytes`` takes in a larger body than the usual 32 MiB."""
+        return self._call("GET", path, slots, params=params, absent_ok=absent_ok, headers=headers, max_bytes=max_bytes)
 
     def delete(
         self, path: str, params: Params | None = None, *, json: Any = None, absent_ok: bool = False, headers: Params | None = None, **slots: str
@@ -158,11 +167,14 @@ class Api:
         absent_ok: bool = False,
         retry: bool = False,
         url: str | None = None,
+        max_bytes: int | None = None,
     ) -> Reply:
         http = self._http
         call = f"{method} {path}"
         target = url or http.base_url + self._fill(path, slots)
         arguments: dict[str, Any] = {}
+        if max_bytes is not None:
+            arguments["max_bytes"] = max_bytes
         if params and url is None:
             arguments["params"] = {key: value for key, value in params.items() if value is not None}
         if json is not None:
@@ -185,8 +197,8 @@ class Api:
             wait = http.pacer.reserve(method, path, longest=longest)
             if wait < 0:
                 raise TransientError(f"{call}: the rate limit is used up", source=http.source, retry_after=-wait)
-            if wait > 0:
-                http.sleep(wait)
+            if wait > 0 and http.sleep(wait):
+                raise TransientError(f"{call}: stopped while it waited for its turn", source=http.source, retry_after=wait)
             return http.exchange(method, target, call=call, **arguments)
 
         try:

@@ -42,7 +42,7 @@ class SourceHttp:
         connector: The configured connector.
         transport: Instead of the network: a sandbox's, or a cassette's.
         retry: The in-call retry policy.
-        sleep: How pacing waits (seconds); a drain passes one that wakes up when it is asked to stop.
+        sleep: How pacing waits (seconds); a drain passes one that wakes up, and says so by a true answer, when it is asked to stop.
     """
 
     def __init__(

@@ -56,7 +56,8 @@ class _Bucket:
 
     def __init__(self, limit: RateLimit) -> None:
         self.limit = limit
-        burst = max(1, limit.calls // 50)
+        # A burst is paid for with the same share of the rate: 2 %, or 5 % where a window is so long that a person would sit and wait.
+        burst = max(1, limit.calls // (20 if limit.per >= 60 else 50))
         # Between two requests that leave one window apart lies a network whose delay varies: 30 ms are kept for that.
         margin = max(0.03, limit.per * 0.002)
         self.interval = (limit.per + margin) / (limit.calls - (burst - 1))
