@@ -12,8 +12,8 @@ __all__ = ["DOCS", "PENDING", "ROOT", "Block", "agrees", "anchors", "blocks", "l
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 
-PENDING = frozenset({"cli.md", "configuration.md"} - {path.name for path in DOCS.glob("*.md")})
-"""Pages that other pages lead to already and that are still being written. Once they are there, this is empty."""
+PENDING: frozenset[str] = frozenset()
+"""Pages that other pages lead to already and that are still being written."""
 
 _FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,})(?P<info>[^\n`]*)\n(?P<text>.*?)^(?P=indent)(?P=fence) *$", re.MULTILINE | re.DOTALL)
 _TITLE = re.compile(r'title="([^"]+)"')
