@@ -33,7 +33,7 @@ from sqlalchemy.engine import Connection
 from dsr_sdk.engine.drain import Drained
 from dsr_sdk.errors import ConfigError, LedgerError
 from dsr_sdk.ledger.database import reading, translated, writing
-from dsr_sdk.ledger.locks import _key as lock_key
+from dsr_sdk.ledger.locks import lock_key
 
 if TYPE_CHECKING:
     from procrastinate import App

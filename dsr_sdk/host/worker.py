@@ -51,7 +51,7 @@ def run_worker(
         slice_seconds: After so long a drain gives its place to other sources, and is queued again.
         sources: Only these data sources; None for all.
         concurrency: How many sources are drained at once.
-        stop_event: Ends the worker; None for one that runs until its process ends.
+        stop_event: Ends the worker, and is set when it has ended; None for one that runs until its process ends.
         timing: How soon lost work is noticed. The same on every machine.
         transports: Likewise `options` and `plugins`: see `Host.open`.
 
@@ -71,8 +71,16 @@ def run_worker(
         def dependents(name: str) -> list[str]:
             return [other for other in host.registry.sources if name in host.registry.predecessors(other)]
 
+        def end() -> None:
+            stop.wait()
+            host.stop()  # nobody waits out a rate limit any longer
+
+        threading.Thread(target=end, name="stop", daemon=True).start()
         log.info("draining %s; %d at once", ", ".join(names) or "nothing", concurrency)
-        asyncio.run(distributed.work(drain, names, concurrency=concurrency, stop=stop, dependents=dependents))
+        try:
+            asyncio.run(distributed.work(drain, names, concurrency=concurrency, stop=stop, dependents=dependents))
+        finally:
+            stop.set()
         log.info("stopped")
 
 

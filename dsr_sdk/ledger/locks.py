@@ -22,7 +22,7 @@ from sqlalchemy.engine import Connection
 from dsr_sdk.errors import LedgerError
 from dsr_sdk.ledger.database import database_path, translated
 
-__all__ = ["SourceLock", "try_lock"]
+__all__ = ["SourceLock", "lock_key", "try_lock"]
 
 _TRY: Final = text("SELECT pg_try_advisory_lock(:key)")
 _RELEASE: Final = text("SELECT pg_advisory_unlock(:key)")
@@ -132,7 +132,7 @@ class SourceLock:
             # Autocommit, because a transaction left open for hours would keep the server from cleaning up its tables.
             connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             try:
-                won: bool = connection.execute(_TRY, {"key": _key(self._source)}).scalar_one()
+                won: bool = connection.execute(_TRY, {"key": lock_key(self._source)}).scalar_one()
             except BaseException:
                 connection.invalidate()  # who knows whether the server gave us the lock: end the session, and the lock with it
                 connection.close()
@@ -146,7 +146,7 @@ class SourceLock:
     def _release_session(self, connection: Connection) -> None:
         try:
             with translated(self._engine):
-                released: bool = connection.execute(_RELEASE, {"key": _key(self._source)}).scalar_one()
+                released: bool = connection.execute(_RELEASE, {"key": lock_key(self._source)}).scalar_one()
         except LedgerError:
             released = False
         if not released:
@@ -162,5 +162,5 @@ def _lock_file(directory: Path, source: str) -> Path:
     return directory / f"{quote(source, safe='')}.lock"
 
 
-def _key(source: str) -> int:
+def lock_key(source: str) -> int:
     return int.from_bytes(hashlib.sha256(f"dsr:{source}".encode()).digest()[:8], "big", signed=True)

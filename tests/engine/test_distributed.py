@@ -25,12 +25,12 @@ from dsr_sdk.engine.distributed import SCHEMA, Distributed, Timing, _sql
 from dsr_sdk.host import Host
 from dsr_sdk.host.approval import approve
 from dsr_sdk.host.worker import main, run_worker
-from dsr_sdk.http import Api
+from dsr_sdk.http import Api, RateLimit
 from dsr_sdk.ledger.book import Book
 from dsr_sdk.ledger.database import open_database, writing
 from dsr_sdk.ledger.locks import try_lock
 from dsr_sdk.testing import Answer, serve
-from tests.toys import TOKEN, Jobs, Toy, ToyVendor
+from tests.toys import TOKEN, Jobs, Toy, ToyVendor, limited
 from tests.world import FAST, World, deletion
 
 ROOT = Path(__file__).parents[2]
@@ -500,6 +500,21 @@ def test_a_job_that_never_ends_is_buried(fleet: Fleet, left_by: str) -> None:
         until(lambda: done(host, cases))
         until(lambda: not fleet.queue.stats().running)
     assert vendor.effects == {"erase crm-1": 1}
+
+
+def test_nobody_waits_out_a_rate_limit_when_told_to_stop(fleet: Fleet) -> None:
+    """The next call's turn is in a quarter of a minute: a worker that is told to stop does not make it, and gives it back."""
+    vendor = fleet.add("crm", limited(Toy, RateLimit(1, per=15)), None, *["ada@example.com"] * 4)
+    host = fleet.open()
+    plans = fleet.planned(host, "ada@example.com")
+    with fleet.worker():
+        fleet.approve(host, plans)
+        until(lambda: vendor.effects)
+    assert vendor.effects.total() == 1
+    assert fleet.queue.stats().running == ()
+    with fleet.engine.connect() as connection:
+        left = connection.execute(text("SELECT state FROM tasks WHERE action = 'erase' AND next_at IS NOT NULL")).scalars().all()
+    assert left == ["ready"] * 3
 
 
 def test_only_the_sources_asked_for_are_drained(fleet: Fleet) -> None:
