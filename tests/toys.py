@@ -6,7 +6,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx
 from pydantic import SecretStr
@@ -21,6 +21,7 @@ from dsr_sdk import (
     Erased,
     Failed,
     Holds,
+    Identity,
     Match,
     OptedOut,
     Outcome,
@@ -168,7 +169,7 @@ class _Contacts(Connector, abstract=True):
     """What the connectors below share: a contact is found by e-mail address."""
 
     category = Category.CRM
-    identified_by = (Email,)
+    identified_by: ClassVar[tuple[type[Identity], ...]] = (Email,)
     holds = (
         Holds("contact", data=("user.contact.email",)),
         Holds("ticket", data=("user.content",), scope=Scope.APP_DATA),
@@ -180,8 +181,8 @@ class _Contacts(Connector, abstract=True):
         for row in api.pages("/v1/contacts", {"email": subject.email}, paging=StartingAfter("data")):
             yield Match("contact", row["id"])
 
-    export = Unsupported("not part of this test")
-    opt_out = Unsupported("not part of this test")
+    export: Any = Unsupported("not part of this test")
+    opt_out: Any = Unsupported("not part of this test")
     email = Unsupported("not part of this test")
 
 
@@ -303,7 +304,7 @@ class Acting(_Contacts):
     """Does what the test says: the functions in `script` answer in the verbs' place."""
 
     slug, title = "acting", "Acting"
-    script: dict[str, Any] = {}  # noqa: RUF012 - every test gives a fresh one
+    script: ClassVar[dict[str, Any]] = {}
 
     def find(self, api: Api, subject: Subject) -> Iterator[Match]:
         answer = self.script.get("find")
@@ -364,7 +365,7 @@ class Exploding(_Contacts):
     """Any call to it is a mistake. `touched` tells which."""
 
     slug, title = "exploding", "Exploding"
-    touched: list[str] = []  # noqa: RUF012 - shared by all instances on purpose
+    touched: ClassVar[list[str]] = []
 
     def _boom(self, verb: str) -> Any:
         self.touched.append(verb)

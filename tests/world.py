@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
+import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from importlib.metadata import EntryPoint
@@ -23,7 +26,7 @@ from dsr_sdk.http import RetryPolicy
 from dsr_sdk.testing import Person, Sandbox, transport
 from tests.toys import ToyVendor
 
-__all__ = ["FAST", "World", "deletion", "point"]
+__all__ = ["FAST", "World", "deletion", "memory", "point", "sqlite_world", "world", "world_template"]
 
 FAST = Options(
     attempts=3, backoff=timedelta(milliseconds=5), longest_backoff=timedelta(milliseconds=20), group_seconds=0.005, pending_for=timedelta(days=60)
@@ -69,7 +72,7 @@ class World:
         else:
             initialise(directory, company="Example GmbH", database=database)
         self._base = (directory / "dsr.toml").read_text()
-        real = dsr_sdk.registry.entry_points
+        real = importlib.metadata.entry_points
 
         def entry_points(*, group: str) -> Iterable[EntryPoint]:
             if group == dsr_sdk.registry.CONNECTORS:
@@ -147,9 +150,20 @@ def _toml(value: Any) -> str:
 
 
 @pytest.fixture(scope="session")
-def world_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory in memory where there is one: nothing here outlives a power cut, so waiting for a disk would only cost time."""
+    shared = Path("/dev/shm")
+    if not (shared.is_dir() and os.access(shared, os.W_OK)):
+        yield tmp_path_factory.mktemp("memory")
+        return
+    with tempfile.TemporaryDirectory(prefix="dsr-tests-", dir=shared) as directory:
+        yield Path(directory)
+
+
+@pytest.fixture(scope="session")
+def world_template(memory: Path) -> Path:
     """A fresh host to copy: making one migrates a database, which takes half a second."""
-    directory = tmp_path_factory.mktemp("template")
+    directory = memory / "template"
     initialise(directory, company="Example GmbH")
     with Host.open(directory / "dsr.toml"):
         pass  # closing the last connection empties the write-ahead log, so that the file alone is the ledger
@@ -157,17 +171,20 @@ def world_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def sqlite_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world_template: Path) -> Any:
+def sqlite_world(memory: Path, monkeypatch: pytest.MonkeyPatch, world_template: Path) -> Iterator[World]:
     """A host on SQLite."""
-    world = World(tmp_path / "host", monkeypatch, world_template, None)
-    with world.stack:
-        yield world
+    yield from _world(memory, monkeypatch, world_template, None)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world_template: Path) -> Any:
+def world(request: pytest.FixtureRequest, memory: Path, monkeypatch: pytest.MonkeyPatch, world_template: Path) -> Iterator[World]:
     """A host on each database in turn."""
     database = None if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
-    world = World(tmp_path / "host", monkeypatch, world_template, database)
-    with world.stack:
-        yield world
+    yield from _world(memory, monkeypatch, world_template, database)
+
+
+def _world(memory: Path, monkeypatch: pytest.MonkeyPatch, template: Path, database: str | None) -> Iterator[World]:
+    with tempfile.TemporaryDirectory(prefix="host", dir=memory) as directory:
+        world = World(Path(directory), monkeypatch, template, database)
+        with world.stack:
+            yield world

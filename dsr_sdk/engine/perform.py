@@ -18,7 +18,7 @@ from dsr_sdk.ledger.store import Ledger
 from dsr_sdk.ledger.tasks import Task
 from dsr_sdk.registry import DataSource, Registry
 from dsr_sdk.request import RequestType, Subject
-from dsr_sdk.result import Match, Outcome, Record, Retained
+from dsr_sdk.result import Absent, Erased, Match, Outcome, Record, Retained
 
 if TYPE_CHECKING:
     from dsr_sdk.mail.post import Post
@@ -80,6 +80,10 @@ class Performer:
             return [Broke(task, _bug("poll" if unit.poll else unit.action, error, self.source.name)) for task in unit.tasks]
 
     def _dispatch(self, unit: Unit) -> list[Result]:
+        for task in unit.tasks:
+            if not RequestType(task.request_type).automatic:
+                # Planning makes no such task. Should one ever stand in the ledger, no connector hears of it.
+                raise UnsupportedError(f"a request of type {task.request_type} is handled by people", source=self.source.name)
         if unit.poll:
             return self._poll(unit)
         if unit.action == "find":
@@ -168,6 +172,8 @@ class Performer:
 
     def _acted(self, task: Task, outcome: Any) -> Result:
         """The connector's own answers are checked already; a host's wrapper around it may have put anything in their place."""
+        if isinstance(outcome, Absent) and task.action == "erase" and (task.state == "acting" or task.intent_at is not None):
+            outcome = Erased()  # it was found, an erasure of ours was cut short, and now the vendor says that it is gone: that was us
         if isinstance(outcome, Outcome):
             return Acted(task, outcome)
         return Broke(task, ContractError(f"{task.action} answered {type(outcome).__name__}, not an outcome", source=self.source.name))

@@ -11,6 +11,7 @@ from dsr_sdk.copy import Manifest, SourceCopy, Withheld, write_package
 from dsr_sdk.engine.perform import spool_path
 from dsr_sdk.engine.plan import Deed, Plan
 from dsr_sdk.engine.report import Report, SourceReport, Status
+from dsr_sdk.errors import LedgerError
 from dsr_sdk.ledger.spool import read_lines
 from dsr_sdk.ledger.tasks import Task
 from dsr_sdk.registry import Registry
@@ -94,6 +95,9 @@ def _records(exports: Sequence[Task], spool: Path) -> Iterator[Record]:
     for task in exports:
         if task.key is None:
             continue
-        for line in read_lines(spool_path(spool, task.case, task.id), task.key, f"spool:{task.id}"):
-            data = json.loads(line)
-            yield Record(data["resource"], data["data"])
+        try:
+            for line in read_lines(spool_path(spool, task.case, task.id), task.key, f"spool:{task.id}"):
+                data = json.loads(line)
+                yield Record(data["resource"], data["data"])
+        except OSError as error:
+            raise LedgerError(f"what was collected cannot be read ({error.strerror})", source=str(spool), fix="plan, approve and run again") from None

@@ -290,6 +290,7 @@ class Host:
         """
         with writing(self.ledger.engine) as connection:
             book = Book(_now())
+            self.ledger.cases.hold(connection, [case])
             waiting = [
                 task
                 for task in self.ledger.tasks.of(connection, [case], sources=[source])
@@ -307,7 +308,6 @@ class Host:
             self.ledger.tasks.update(connection, updates)
             sent = any(task.state == "doubt" for task in waiting)
             book.note(case, "letter.confirmed_sent" if sent else "source.confirmed", by, source=source, note=bool(note))
-            self.ledger.cases.hold(connection, [case])
             if source in self.registry.sources:
                 release(connection, self.ledger, self.registry, source, [case], book.now)
             closed = finish_cases(connection, self.ledger, [case], book)

@@ -45,6 +45,7 @@ class Task:
     job: str | None
     job_fingerprint: bytes | None
     key: CaseKey | None
+    request_type: str
 
     def __repr__(self) -> str:
         return f"<Task {self.id} {self.action} {self.source} {self.state}>"
@@ -103,6 +104,7 @@ _TASK_COLUMNS = (
     tasks.c.sealed_job,
     tasks.c.job_fingerprint,
     cases.c.wrapped_key,
+    cases.c.type,
 )
 _TASKS = select(*_TASK_COLUMNS).select_from(tasks.join(cases, cases.c.case == tasks.c.case))
 _INSERT_TASK = insert(tasks)
@@ -298,7 +300,7 @@ class Tasks:
 
     def _task(self, row: Any, *, opened: bool = True) -> Task:
         (id_, case, source, action, state, attempt, resource, count, intent_at, step, next_at, created_at, finished_at) = row[:13]
-        outcome, error, sealed, sealed_job, job_fingerprint, wrapped = row[13:]
+        outcome, error, sealed, sealed_job, job_fingerprint, wrapped, request_type = row[13:]
         key = self.vault.unwrap(case, wrapped) if opened and wrapped is not None else None
         if opened and key is None and (sealed is not None or sealed_job is not None):
             raise VaultError("the case was shredded: its personal data is gone for good", source=case)
@@ -322,4 +324,5 @@ class Tasks:
             key.open(sealed_job, "tasks.sealed_job").decode() if key and sealed_job is not None else None,
             bytes(job_fingerprint) if job_fingerprint is not None else None,
             key,
+            request_type,
         )

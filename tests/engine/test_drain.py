@@ -33,7 +33,8 @@ from tests.world import FAST, World, deletion
 
 def status_of(host: Any, case: str, source: str = "crm") -> Status:
     """How one source stands."""
-    return next(row.status for row in host.status(case).sources if row.source == source)
+    found: Status = next(row.status for row in host.status(case).sources if row.source == source)
+    return found
 
 
 def test_one_person_is_erased(world: World) -> None:
@@ -288,7 +289,7 @@ def test_a_wrong_key_with_many_threads_stops_soon(world: World) -> None:
     vendor.token = "another"
     asked: list[Call] = []
     real = vendor.denied
-    vendor.denied = lambda call: asked.append(call) or real(call)  # type: ignore[method-assign,func-returns-value]  # as above
+    vendor.denied = lambda call: asked.append(call) or real(call)  # type: ignore[method-assign,func-returns-value]  # likewise
     assert host.run_all()["crm"].halted is not None
     assert len(asked) <= 3 + 3
 
@@ -414,7 +415,9 @@ def test_pending_without_a_poll_fails_loudly(sqlite_world: World) -> None:
 
 def test_what_the_vendor_refused_for_good_is_a_failure(world: World) -> None:
     """`Failed` is an answer; the case stays open with its reason."""
-    acting = type("Refusing", (Acting,), {"__doc__": "x", "slug": "refusing", "script": {"erase": lambda api, match: Failed("legal hold", code="hold")}})
+    acting = type(
+        "Refusing", (Acting,), {"__doc__": "x", "slug": "refusing", "script": {"erase": lambda api, match: Failed("legal hold", code="hold")}}
+    )
     world.add("crm", acting, None, "ada@example.com")
     host = world.open()
     (case,) = world.erase(host, "ada@example.com")
@@ -646,7 +649,7 @@ def test_one_person_twice_in_two_threads(world: World) -> None:
     host = world.open()
     cases = host.submit_many([deletion(), deletion()])
     host.approve_many(host.plan_many(cases))
-    threads = [threading.Thread(target=lambda case=case: host.run(case, wait=3)) for case in cases]  # type: ignore[misc]  # mypy cannot type defaults
+    threads = [threading.Thread(target=lambda case=case: host.run(case, wait=3)) for case in cases]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import shutil
@@ -14,32 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 
 from dsr_sdk.testing import Person, SandboxServer, serve
 from tests.engine.zygote import Zygote
+from tests.smtp import Inbox, Server
 from tests.toys import ToyVendor
-
-
-class Server(Controller):
-    """aiosmtpd on a port the system chose (its own controller needs to know the port beforehand)."""
-
-    server: asyncio.Server
-
-    def _trigger_server(self) -> None:
-        self.port = self.server.sockets[0].getsockname()[1]
-        super()._trigger_server()  # type: ignore[no-untyped-call]  # aiosmtpd's own
-
-
-class Inbox:
-    """Takes every letter."""
-
-    def __init__(self) -> None:
-        self.letters: list[Any] = []
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-        self.letters.append(envelope)
-        return "250 OK"
 
 
 class Stage:
@@ -54,7 +32,7 @@ class Stage:
         smtp = Server(self.inbox, hostname="127.0.0.1", port=0, ready_timeout=30)
         smtp.start()
         stack.callback(smtp.stop)
-        self.smtp_port: int = smtp.port
+        self.inbox.port = smtp.port
         self.servers: dict[str, SandboxServer] = {name: stack.enter_context(serve(ToyVendor())) for name in ("crm", "jobs", "batch", "keyed")}
         self.plays = 0
 
@@ -71,7 +49,7 @@ class Stage:
             initialise(directory, company="Example GmbH", database=database)
         lines = [
             (directory / "dsr.toml").read_text(),
-            f'[mail]\nhost = "127.0.0.1"\nport = {self.smtp_port}\nsecurity = "none"\ndomain = "requests.example.com"\nagent = "agent@example.com"',
+            self.inbox.toml,
         ]
         for name, connector in sources.items():
             lines.append(f'[sources.{name}]\nconnector = "{connector}"\nthreads = 2')
@@ -90,10 +68,12 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(world_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(world_template: Path, memory: Path) -> Iterator[Stage]:
     """The stage of this module."""
     with ExitStack() as stack:
-        yield Stage(stack, world_template, tmp_path_factory.mktemp("plays"))
+        home = memory / "plays"
+        home.mkdir()
+        yield Stage(stack, world_template, home)
 
 
 def _result(directory: Path) -> Any:

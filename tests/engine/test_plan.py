@@ -132,7 +132,9 @@ def test_two_different_ids_are_ambiguous(world: World) -> None:
 def test_an_email_address_at_a_vendor_opens_nothing(world: World) -> None:
     """A vendor's record shows a second address: it may be shared, so nobody is searched by it."""
     shown = type(
-        "Shown", (Acting,), {"__doc__": "x", "slug": "shown", "script": {"find": lambda api, subject: [Match("contact", "1", identities=(Email(value="b@x.example"),))]}}
+        "Shown",
+        (Acting,),
+        {"__doc__": "x", "slug": "shown", "script": {"find": lambda api, subject: [Match("contact", "1", identities=(Email(value="b@x.example"),))]}},
     )
     world.add("shown", shown)
     crm = world.add("crm", Toy, None, "b@x.example")
@@ -165,7 +167,9 @@ def test_two_accounts_of_one_address_are_warned_about(world: World) -> None:
     world.add("crm", Revealing, None, Person("ada@example.com", user_id="u-1"), Person("ada@example.com", user_id="u-2"))
     host = world.open()
     plan = host.plan(host.submit(deletion()))
-    assert plan.sources[0].warnings == ("2 different accounts (controller_id user_id) carry this person's identity: make sure that all of them are theirs",)
+    assert plan.sources[0].warnings == (
+        "2 different accounts (controller_id user_id) carry this person's identity: make sure that all of them are theirs",
+    )
 
 
 def test_duplicates_are_flagged(world: World) -> None:

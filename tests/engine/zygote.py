@@ -5,6 +5,7 @@ It reads one order a line (JSON) and answers one line when the child has ended. 
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import signal
@@ -69,13 +70,13 @@ class Zygote:
 
 def serve_orders() -> None:
     """The process's own side."""
-    real = dsr_sdk.registry.entry_points
+    real = importlib.metadata.entry_points
     points = [point(connector.slug, connector) for connector in _CONNECTORS]
 
     def entry_points(*, group: str) -> Any:
         return points if group == dsr_sdk.registry.CONNECTORS else real(group=group)
 
-    dsr_sdk.registry.entry_points = entry_points  # type: ignore[assignment]  # the toys are not installed
+    vars(dsr_sdk.registry)["entry_points"] = entry_points  # the toys are not installed
     for line in sys.stdin:
         order = json.loads(line)
         child = os.fork()
@@ -98,7 +99,7 @@ def _child(order: Mapping[str, Any]) -> None:
     directory = Path(order["directory"])
     try:
         _work(directory, order)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - whatever it is, the child must not go on in the parent's place
         (directory / "child.log").write_text(traceback.format_exc())
         os._exit(1)
     os._exit(0)
