@@ -17,6 +17,7 @@ _EMAIL = re.compile(r"[^@\s<>\"(),:;\[\]\\\x00-\x1f\x7f]{1,64}@(?:[^\W_](?:[\w-]
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _PHONE_DECORATION = re.compile(r"[\s().\-/\u00a0\u2010-\u2015]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_INVISIBLE = frozenset({"Cc", "Cf", "Cn", "Co", "Cs"})  # Unicode categories: control, format (zero width, direction), unassigned ...
 
 
 class Verification(StrEnum):
@@ -64,6 +65,11 @@ def _one_line(value: str) -> str:
     return value
 
 
+def _lower(value: str) -> str:
+    """Lower case, in NFC again: a capital and its accent may be two characters where the small letter is one."""
+    return unicodedata.normalize("NFC", value.lower())
+
+
 class Email(Identity):
     """An e-mail address. ``value`` is normalised (NFC, trimmed, lower case); ``given`` keeps the letters as they were given,
     because some vendors compare addresses case by case."""
@@ -82,14 +88,16 @@ class Email(Identity):
     @field_validator("value")
     @classmethod
     def _normalise(cls, value: str) -> str:
-        value = _one_line(value).lower()
+        value = _lower(_one_line(value))
+        if any(unicodedata.category(letter) in _INVISIBLE for letter in value):  # it came along unseen, and no vendor would find the address
+            raise ValueError("holds invisible characters")
         if len(value) > 254 or not _EMAIL.fullmatch(value):
             raise ValueError("is not an e-mail address like name@example.com")
         return value
 
     @model_validator(mode="after")
     def _given_is_the_same_address(self) -> Self:
-        if self.given.lower() != self.value:
+        if _lower(self.given) != self.value:
             raise ValueError("'given' is another address than 'value'")
         return self
 
@@ -107,7 +115,7 @@ class Phone(Identity):
     @field_validator("value")
     @classmethod
     def _normalise(cls, value: str) -> str:
-        value = _PHONE_DECORATION.sub("", _one_line(value))
+        value = _PHONE_DECORATION.sub("", _one_line(value).replace("(0)", ""))  # +44 (0)20 ...: the zero is dialled at home only
         if value.startswith("00"):
             value = "+" + value[2:]
         if not _E164.fullmatch(value):

@@ -88,14 +88,7 @@ class Registry:
             for point in sorted(points, key=lambda point: point.name):
                 if self._allow is not None and point.name not in self._allow:
                     continue
-                distribution = point.dist
-                row = Available(
-                    point.name,
-                    distribution.name if distribution else "(unknown)",
-                    distribution.version if distribution else "",
-                    (distribution.metadata["Summary"] or "") if distribution else "",
-                    point,
-                )
+                row = Available(point.name, *_about(point), point)
                 twin = found.get(point.name)
                 if twin is not None and twin.entry_point.value == point.value and twin.distribution == row.distribution:
                     continue  # the same distribution seen twice on sys.path
@@ -157,14 +150,17 @@ class Registry:
             ContractError: It implements a hook that does not exist, or with arguments that do not exist.
         """
         registered = str(name or getattr(plugin, "__name__", type(plugin).__name__))
+        if self.manager.is_registered(plugin):
+            raise ContractError("the plugin is there already", source=registered, fix="it may be installed and given to the host as well: do one")
         try:
             self.manager.register(plugin, registered)
             self.manager.check_pending()
         except (pluggy.PluginValidationError, ValueError) as error:
             if self.manager.is_registered(plugin):
                 self.manager.unregister(plugin)
-            self._quarantine(registered, _first_line(error))
-            raise ContractError(_first_line(error), source=registered, fix="the hooks and their arguments are in docs/hooks.md") from None
+            why = "; ".join(line for line in str(error).splitlines() if line.strip())[:500]
+            self._quarantine(registered, why)
+            raise ContractError(why, source=registered, fix="the hooks and their arguments are in docs/hooks.md") from None
         self._callers.clear()
 
     def load_plugins(self) -> None:
@@ -263,6 +259,18 @@ class Registry:
         source = self.sources[name]
         declared = [other.name for other in self.sources.values() if other.connector.slug in source.connector.after and other.name != name]
         return tuple(dict.fromkeys((*(before for before in source.after if before in self.sources), *declared)))
+
+
+def _about(point: EntryPoint) -> tuple[str, str, str]:
+    """Name, version and summary of the distribution that provides it, as far as they can be read: an installation may be damaged."""
+    try:
+        metadata = point.dist.metadata if point.dist else None
+        if metadata is not None:
+            said = {key: metadata[key] for key in ("Name", "Version", "Summary") if key in metadata}
+            return said.get("Name", "(unknown)"), said.get("Version", ""), said.get("Summary", "")
+    except Exception as error:  # noqa: BLE001 - one damaged distribution must not hide the others
+        _LOG.warning("the metadata of the connector %s cannot be read: %s", point.name, type(error).__name__)
+    return "(unknown)", "", ""
 
 
 def _accepted(loaded: object, slug: str) -> type[Connector]:

@@ -290,23 +290,29 @@ def _validated(model: type[_M], data: bytes | str | Mapping[str, Any], *, source
         raise RequestError(text, source=source, fix=_hint(fields)) from None
 
 
-_KNOWN_WORDS = re.compile(r"[a-z][a-z_]{0,40}")
+_KINDS = frozenset(kind.model_fields["kind"].default for kind in (Email, Phone, Name, ControllerId, VendorId))
+_WORDS = frozenset({"bool", "float", "int", "str", *_KINDS})  # what pydantic calls the alternatives of a union
+
+
+def _known_words() -> frozenset[str]:
+    models = (Request, Subject, Email, Phone, Name, ControllerId, VendorId)
+    return _WORDS.union(*(model.model_fields for model in models))
 
 
 def _problem(loc: tuple[str | int, ...], kind: str, message: str) -> tuple[str, str]:
     """A field path and a sentence about it, with nothing in either that the requester wrote."""
-    parts = [str(part) if isinstance(part, int) or _KNOWN_WORDS.fullmatch(part) else "(field)" for part in loc]
+    known = _known_words()
+    parts = [str(part) if part in known or (isinstance(part, int) and 0 <= part < 100) else "(field)" for part in loc]
     path = ".".join(part for i, part in enumerate(parts) if not (part in _KINDS and i and parts[i - 1].isdigit()))
     if kind == "json_invalid":
         return "", "is not valid JSON"
+    if kind in ("union_tag_invalid", "union_tag_not_found"):  # pydantic's sentence about it repeats what was given
+        return path, f"needs a kind: {', '.join(sorted(_KINDS))}"
     if kind == "extra_forbidden":
         return path, "is not a field of a request"
     if kind == "missing":
         return path, "is missing"
     return path, message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
-
-
-_KINDS = frozenset(kind.model_fields["kind"].default for kind in (Email, Phone, Name, ControllerId, VendorId))
 
 
 def _hint(fields: str) -> str | None:

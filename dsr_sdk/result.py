@@ -138,9 +138,11 @@ class Pending(Outcome):
     Attributes:
         job: What `poll` asks the vendor about; matches with the same job are polled once.
         check_after: When it is worth asking.
+
+    ``repr`` hides the job: it may name the person.
     """
 
-    job: str
+    job: str = field(repr=False)
     check_after: timedelta = timedelta(minutes=1)
     kind: ClassVar[str] = "pending"
     final: ClassVar[bool] = False

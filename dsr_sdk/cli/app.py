@@ -23,6 +23,7 @@ __all__ = ["COMMANDS", "app", "run"]
 COMMANDS = {
     "init": ("setup", "Make a new host: configuration, master key, ledger."),
     "connectors": ("connectors", "What is installed, what it does, and how that is known."),
+    "connector": ("connector_new", "Make a new connector from the template."),
     "sources": ("sources", "The data sources of this host: list, check, add."),
     "submit": ("requests", "Take requests in, from a file or from options."),
     "plan": ("planning", "Search every data source; say what would be done."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 from dsr_sdk.errors import ContractError, NotFoundError, RejectedError, TransientError
 from dsr_sdk.http.paging import MAX_PAGES, Paging, items_at
@@ -147,10 +147,10 @@ class Api:
         raise RejectedError(f"{method} {path} has more than {max_pages} pages", source=self._http.source, fix="narrow the search, or raise max_pages")
 
     def _same_host(self, reply: Reply, location: str) -> str:
-        from dsr_sdk.http.client import _origin
+        from dsr_sdk.http.client import same_origin
 
-        target = urljoin(reply.url, location)
-        if _origin(target) != self._http.host:
+        target = same_origin(reply.url, location)
+        if target is None:
             raise RejectedError(f"{reply.call} names a next page on another host, which is refused", source=self._http.source)
         return target
 
@@ -217,11 +217,14 @@ class Api:
                 raise ContractError(f"{path} needs {match.group(1)}=") from None
             if not isinstance(text, str) or not text or text in (".", ".."):
                 raise RejectedError(f"{path}: {match.group(1)} cannot stand in a path")
-            return quote(text, safe="")
+            try:
+                return quote(text, safe="")
+            except UnicodeError:
+                raise RejectedError(f"{path}: {match.group(1)} cannot stand in a path") from None
 
         if not path.startswith("/"):
             raise ContractError(f"a path starts with a slash: {path}")
-        filled, count = _SLOT.subn(value, path)
-        if count != len(slots):
-            raise ContractError(f"{path} does not use {', '.join(sorted(slots.keys() - set(_SLOT.findall(path))))}")
-        return filled
+        unused = slots.keys() - set(_SLOT.findall(path))
+        if unused:
+            raise ContractError(f"{path} does not use {', '.join(sorted(unused))}")
+        return _SLOT.sub(value, path)

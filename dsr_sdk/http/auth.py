@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import threading
 import time
 from collections.abc import Generator
@@ -84,7 +85,6 @@ class OAuth2ClientCredentials(httpx.Auth):
         request.headers["Authorization"] = f"Bearer {token.get_secret_value()}"
         response = yield request
         if response.status_code == 401:
-            response.read()
             token = yield from self._fresh(token)
             request.headers["Authorization"] = f"Bearer {token.get_secret_value()}"
             yield request
@@ -102,16 +102,33 @@ class OAuth2ClientCredentials(httpx.Auth):
             else:
                 data |= {"client_id": self._client_id, "client_secret": self._client_secret.get_secret_value()}
             response = yield httpx.Request("POST", self._token_url, data=data, headers=headers)
-            response.read()
-            if response.status_code >= 500 or response.status_code == 429:
-                raise TransientError(f"the token endpoint answered {response.status_code}")
+            status = response.status_code
+            if status >= 500 or status == 429:
+                raise TransientError(f"the token endpoint answered {status}")
             try:
-                body = response.json()
-                token, lifetime = SecretStr(str(body["access_token"])), float(body.get("expires_in", 300))
-            except (ValueError, KeyError, TypeError):
-                raise AuthError(
-                    f"the token endpoint answered {response.status_code} without a token", fix="check client_id, client_secret and scope"
-                ) from None
+                body = json.loads(_body(response))
+                token, lifetime = SecretStr(_text(body["access_token"])), float(body.get("expires_in") or 300)
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+                raise AuthError(f"the token endpoint answered {status} without a token", fix="check client_id, client_secret and scope") from None
             self._token = token
             self._expires_at = time.monotonic() + max(lifetime - min(60.0, lifetime / 10), 1.0)
             return token
+
+
+_MAX_TOKEN_BYTES = 1024 * 1024
+
+
+def _body(response: httpx.Response) -> bytes:
+    """The token endpoint's answer, bounded: it is read before anybody else could."""
+    body = b""
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > _MAX_TOKEN_BYTES:
+            raise TransientError("the token endpoint's answer is too large")
+    return body
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError("a token is a non-empty text")
+    return value

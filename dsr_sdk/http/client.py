@@ -6,13 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import httpx
 
 from dsr_sdk.errors import AuthError, ConfigError, DsrError, NotFoundError, RejectedError, TransientError
 from dsr_sdk.http.api import Api
-from dsr_sdk.http.guard import GuardedTransport, PrivateAddressError, check_url
+from dsr_sdk.http.guard import GuardedTransport, check_url, deadline
 from dsr_sdk.http.limits import Pacer, retry_after
 from dsr_sdk.http.redact import quiet
 from dsr_sdk.http.reply import Reply
@@ -58,7 +58,6 @@ class SourceHttp:
         self.connector = connector
         self.source = connector.name
         self.base_url = check_url(config.base_url or connector.base_url, field=field, allow_private=config.allow_private_hosts)
-        self.host = _origin(self.base_url)
         self.pacer = Pacer(connector.rate_limits(), connector.rate_headers)
         self.retry = retry or RetryPolicy()
         self.sleep = sleep
@@ -66,7 +65,7 @@ class SourceHttp:
         self._auth = connector.auth()
         self._headers = {"User-Agent": _USER_AGENT, "Accept": "application/json", "Accept-Encoding": "gzip, deflate", **connector.headers()}
         self._local = threading.local()
-        self._opened: list[httpx.BaseTransport] = []
+        self._opened: list[tuple[threading.Thread, httpx.BaseTransport]] = []
         self._lock = threading.Lock()
 
     def api(self, *, operation_key: str | None = None) -> Api:
@@ -76,18 +75,25 @@ class SourceHttp:
     def close(self) -> None:
         """Close every thread's connections."""
         with self._lock:
-            transports, self._opened = self._opened, []
+            opened, self._opened = self._opened, []
             self._local = threading.local()
-        for transport in transports:
+        for _, transport in opened:
             transport.close()
+        if self._given is not None:
+            self._given.close()
 
     def _transport(self) -> httpx.BaseTransport:
+        if self._given is not None:
+            return self._given
         transport: httpx.BaseTransport | None = getattr(self._local, "transport", None)
         if transport is None:
-            transport = self._given or GuardedTransport(allow_private=self.connector.config.allow_private_hosts)
-            self._local.transport = transport
+            transport = self._local.transport = GuardedTransport(allow_private=self.connector.config.allow_private_hosts)
             with self._lock:
-                self._opened.append(transport)
+                # Every drain starts threads of its own: the connections of those that have ended are let go of here.
+                ended = [row for row in self._opened if not row[0].is_alive()]
+                self._opened = [*(row for row in self._opened if row not in ended), (threading.current_thread(), transport)]
+            for _, left in ended:
+                left.close()
         return transport
 
     def exchange(self, method: str, url: str, *, call: str, max_bytes: int = MAX_BODY_BYTES, **request: Any) -> Reply:
@@ -115,36 +121,40 @@ class SourceHttp:
 
     def _redirect(self, method: str, reply: Reply, call: str, max_bytes: int, request: Mapping[str, Any]) -> Reply:
         location = reply.headers.get("location", "")
-        target = httpx.URL(reply.url).join(location) if location else None
-        if method not in ("GET", "HEAD") or target is None:
+        if method not in ("GET", "HEAD") or not location:
             raise ConfigError(f"{call} answered {reply.status}, a redirect", source=self.source, field="base_url", fix="give the final address")
-        if _origin(str(target)) != _origin(reply.url):
+        target = same_origin(reply.url, location)
+        if target is None:
             raise ConfigError(
                 f"{call} redirects to another host, which is refused", source=self.source, field="base_url", fix="give the final address"
             )
         kept = {key: value for key, value in request.items() if key == "headers"}
-        return self._send(method, str(target), call, max_bytes, kept)
+        return self._send(method, target, call, max_bytes, kept)
 
     def _send(self, method: str, url: str, call: str, max_bytes: int, arguments: Mapping[str, Any]) -> Reply:
         sent = False
         try:
-            request = self._request(method, url, arguments)
-            deadline = time.monotonic() + MAX_SECONDS
-            response = self._authenticated(request)
-            sent = True
-            try:
-                content = self._read(response, call, max_bytes, deadline)
-            finally:
-                response.close()
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
-            raise TransientError(f"{call}: no connection", source=self.source) from None
+            request = self._request(method, url, max_bytes, arguments)
+            until = time.monotonic() + MAX_SECONDS
+            with deadline(until):
+                response = self._authenticated(request)
+                sent = True
+                try:
+                    content = self._read(response, call, max_bytes, until)
+                finally:
+                    response.close()
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            why = ", the server's certificate is not trusted" if "CERTIFICATE_VERIFY_FAILED" in str(error) else ""
+            raise TransientError(f"{call}: no connection{why}", source=self.source) from None
         except httpx.TimeoutException:
             raise TransientError(f"{call}: no answer in time", source=self.source, maybe_done=True) from None
-        except PrivateAddressError as error:
-            error.source = self.source
+        except DsrError as error:  # of the guard, or of the way to authenticate
+            error.source = error.source or self.source
             raise
         except httpx.DecodingError:
             raise TransientError(f"{call}: the answer's compression is broken", source=self.source, maybe_done=True) from None
+        except httpx.LocalProtocolError:  # a line break in a header: it will not get better
+            raise RejectedError(f"{call}: the request cannot be formed from these values", source=self.source) from None
         except (httpx.TransportError, httpx.StreamError):
             what = "the connection broke in the middle of the answer" if sent else "the connection broke"
             raise TransientError(f"{call}: {what}", source=self.source, maybe_done=True) from None
@@ -156,7 +166,7 @@ class SourceHttp:
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         return Reply(response.status_code, headers, content, call=call, url=str(request.url))
 
-    def _request(self, method: str, url: str, arguments: Mapping[str, Any]) -> httpx.Request:
+    def _request(self, method: str, url: str, max_bytes: int, arguments: Mapping[str, Any]) -> httpx.Request:
         query = arguments.get("params")
         if query:
             url = f"{url}{'&' if '?' in url else '?'}{_query(query)}"
@@ -166,7 +176,7 @@ class SourceHttp:
             headers={**self._headers, **arguments.get("headers", {})},
             json=arguments.get("json"),
             data=arguments.get("data"),
-            extensions={"timeout": _TIMEOUT},
+            extensions={"timeout": _TIMEOUT, "max_bytes": max_bytes},
         )
 
     def _authenticated(self, request: httpx.Request) -> httpx.Response:
@@ -196,18 +206,21 @@ class SourceHttp:
         finally:
             flow.close()
 
-    def _read(self, response: httpx.Response, call: str, max_bytes: int, deadline: float) -> bytes:
+    def _read(self, response: httpx.Response, call: str, max_bytes: int, until: float) -> bytes:
         chunks: list[bytes] = []
         size = 0
         # Undecoded bodies are read straight from the wire: httpx's decoder would only hand them on.
-        decoded = response.iter_bytes() if response.headers.get("content-encoding") else response.stream
+        encoding = response.headers.get("content-encoding")
+        if encoding and "," in encoding:  # compressed several times over: each time a thousandfold
+            raise TransientError(f"{call}: the answer's compression is broken", source=self.source, maybe_done=True)
+        decoded = response.iter_bytes() if encoding else response.stream
         if not isinstance(decoded, Iterable):
             raise TransientError(f"{call}: the answer cannot be read as a stream", source=self.source)
         for chunk in decoded:
             size += len(chunk)
             if size > max_bytes:
                 raise RejectedError(f"{call}: the answer is larger than {max_bytes} bytes", source=self.source, status=response.status_code)
-            if time.monotonic() > deadline:
+            if time.monotonic() > until:
                 raise TransientError(f"{call}: the answer took longer than {MAX_SECONDS:g} s", source=self.source, maybe_done=True)
             chunks.append(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -242,7 +255,18 @@ def _query(params: Mapping[str, Any]) -> str:
     return urlencode(pairs, quote_via=quote)
 
 
-def _origin(url: str) -> tuple[str, str, int]:
-    parts = urlsplit(url)
-    scheme = parts.scheme.lower()
-    return scheme, (parts.hostname or "").lower(), parts.port or (443 if scheme == "https" else 80)
+def same_origin(base: str, location: str) -> str | None:
+    """Where `location` leads from `base`; None when that is another scheme, host or port, or nowhere.
+
+    Read by the parser that the request itself goes through: a URL must not be one thing when it is judged and another when it is sent.
+    """
+    try:
+        here = httpx.URL(base)
+        target = here.join(location)
+    except (httpx.InvalidURL, ValueError):
+        return None
+    return str(target) if _origin(target) == _origin(here) else None
+
+
+def _origin(url: httpx.URL) -> tuple[str, bytes, int]:
+    return url.scheme, url.raw_host, url.port or (443 if url.scheme == "https" else 80)

@@ -6,21 +6,24 @@ import functools
 import ipaddress
 import socket
 import ssl
+import threading
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpcore
 import httpx
 
-from dsr_sdk.errors import ConfigError, TransientError
+from dsr_sdk.errors import ConfigError, RejectedError, TransientError
 
-__all__ = ["GuardedTransport", "check_url", "permitted"]
+__all__ = ["GuardedTransport", "check_url", "deadline", "permitted"]
 
 _Option = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
 MAX_WIRE_BYTES = 64 * 1024 * 1024
-"""More than this of one answer is never read from the wire (compressed or not)."""
+"""More than this of one answer is never read from the wire (compressed or not), unless its call takes in more than that."""
 
 
 def permitted(address: str) -> bool:
@@ -32,7 +35,8 @@ def permitted(address: str) -> bool:
     teredo = getattr(ip, "teredo", None)
     if teredo is not None or (ip.version == 6 and ip in _NAT64):
         return False
-    return ip.is_global and not ip.is_multicast
+    # Reserved and site-local addresses count as global in Python: IPv4-compatible ones (::127.0.0.1) and fec0::/10 are among them.
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved or getattr(ip, "is_site_local", False))
 
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -47,10 +51,13 @@ def check_url(url: str, *, field: str, allow_private: bool = False) -> str:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError:
+        host = httpx.URL(url).host
+    except (ValueError, httpx.InvalidURL):
         raise ConfigError("is not a URL", field=field, fix="write it like https://api.example.com") from None
     if parts.scheme not in ("https", "http") or not parts.hostname:
         raise ConfigError("is not an http(s) URL", field=field, fix="write it like https://api.example.com")
+    if host != parts.hostname or url != url.strip():  # two readings of one URL: the one that is checked must be the one that is sent
+        raise ConfigError("is not a URL", field=field, fix="write it like https://api.example.com")
     if parts.username is not None or parts.password is not None:
         raise ConfigError("carries credentials in the URL", field=field, fix="give them in the settings made for them")
     if parts.query or parts.fragment:
@@ -61,12 +68,55 @@ def check_url(url: str, *, field: str, allow_private: bool = False) -> str:
         raise ConfigError("has port 0", field=field, fix="give the port the product listens on")
     if not allow_private:
         try:
-            literal = permitted(parts.hostname)
+            literal = permitted(host)
         except ValueError:
-            literal = not (parts.hostname == "localhost" or parts.hostname.endswith((".localhost", ".local", ".internal")))
+            name = host.rstrip(".")
+            literal = not (name == "localhost" or name.endswith((".localhost", ".local", ".internal")))
         if not literal:
             raise ConfigError("points into a private network", field=field, fix="set allow_private_hosts = true if that is meant")
     return url.rstrip("/")
+
+
+_allowed = threading.local()
+
+
+@contextmanager
+def deadline(at: float) -> Iterator[None]:
+    """Until when (`time.monotonic`) this thread reads answers: a server that drips a byte a minute never runs into a timeout of a read."""
+    before = getattr(_allowed, "until", None)
+    _allowed.until = at
+    try:
+        yield
+    finally:
+        _allowed.until = before
+
+
+class _Timed(httpcore.NetworkStream):
+    """A connection that keeps to the deadline of the thread that reads from it."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        until = getattr(_allowed, "until", None)
+        if until is not None:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise httpcore.ReadTimeout
+            timeout = left if timeout is None else min(timeout, left)
+        return self._stream.read(max_bytes, timeout)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, timeout)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None) -> httpcore.NetworkStream:
+        return _Timed(self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 class _GuardedBackend(httpcore.NetworkBackend):
@@ -89,7 +139,7 @@ class _GuardedBackend(httpcore.NetworkBackend):
         problem: Exception = httpcore.ConnectError("the host name has no address")
         for address in addresses:
             try:
-                return self._sync.connect_tcp(address, port, timeout, local_address, socket_options)
+                return _Timed(self._sync.connect_tcp(address, port, timeout, local_address, socket_options))
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 problem = error
         raise problem
@@ -101,8 +151,8 @@ class _GuardedBackend(httpcore.NetworkBackend):
 class PrivateAddressError(ConfigError):
     """A host name resolved to an address that is not on the public internet."""
 
-    def __init__(self) -> None:
-        super().__init__("the host resolves to a private address", field="base_url", fix="set allow_private_hosts = true if that is meant")
+    def __init__(self, message: str = "the host resolves to a private address") -> None:
+        super().__init__(message, field="base_url", fix="set allow_private_hosts = true if that is meant")
 
 
 @functools.lru_cache(maxsize=1)
@@ -122,7 +172,7 @@ class _Capped(httpx.SyncByteStream):
         for chunk in self._stream:
             left -= len(chunk)
             if left < 0:
-                raise TransientError(f"the answer is larger than {self._limit} bytes")
+                raise RejectedError(f"the answer is larger than {self._limit} bytes")
             yield chunk
 
     def close(self) -> None:
@@ -148,5 +198,5 @@ class GuardedTransport(httpx.HTTPTransport):
         response = super().handle_request(request)
         if not isinstance(response.stream, httpx.SyncByteStream):
             raise TransientError("the answer cannot be read as a stream")
-        response.stream = _Capped(response.stream, MAX_WIRE_BYTES)
+        response.stream = _Capped(response.stream, max(MAX_WIRE_BYTES, request.extensions.get("max_bytes", 0)))
         return response

@@ -108,15 +108,15 @@ class Pacer:
 
     def observe(self, headers: Mapping[str, str]) -> None:
         """Read what is left from an answer's headers and pause when nothing is."""
-        remaining = headers.get(self._headers.remaining.lower())
-        if remaining is None or not remaining.strip().isdigit() or int(remaining) > 0:
+        if not _NOTHING.fullmatch(headers.get(self._headers.remaining.lower(), "").strip()):
             return
         reset = _seconds(headers.get(self._headers.reset.lower(), ""), self._headers.unit)
         if reset is not None:
             self.pause(min(reset, 3600.0))
 
 
-_NUMBER = re.compile(r"\d{1,12}(\.\d{1,6})?")
+_NUMBER = re.compile(r"[0-9]{1,13}(\.[0-9]{1,6})?")
+_NOTHING = re.compile(r"0+(\.0+)?")
 
 
 def _seconds(text: str, unit: float = 1.0) -> float | None:

@@ -121,7 +121,11 @@ class PageNumber:
         page = self.start + sent // self.size
         total = at(reply.json(), self.total) if self.total else None
         if isinstance(total, int):
-            return {self.param: page + 1, self.size_param: self.size} if page + 1 - self.start < total and items else None
+            if page + 1 - self.start >= total:
+                return None
+            if not items:
+                raise RejectedError(f"{reply.call} promises another page after one without items", status=reply.status)
+            return {self.param: page + 1, self.size_param: self.size}
         return {self.param: page + 1, self.size_param: self.size} if len(items) >= self.size else None
 
 
@@ -142,11 +146,14 @@ class Offset:
         seen = sent + len(items)
         total = at(reply.json(), self.total) if self.total else None
         more = seen < total if isinstance(total, int) else len(items) >= self.size
-        return {self.param: seen, self.size_param: self.size} if more and items else None
+        if more and not items:
+            raise RejectedError(f"{reply.call} promises more items after a page without any", status=reply.status)
+        return {self.param: seen, self.size_param: self.size} if more else None
 
 
-_LINK = re.compile(r'<([^<>]{1,4000})>((?:\s*;\s*[\w*-]+\s*=\s*(?:"[^"]*"|[^\s;,"]+))*)')
-_REL = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))', re.IGNORECASE)
+_PARAMETER = r';\s*([\w*-]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*)))?'
+_LINK = re.compile(rf"<([^<>]*)>((?:\s*{_PARAMETER})*)")
+_PARAMETERS = re.compile(_PARAMETER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +169,12 @@ class LinkHeader:
         return {self.size_param: self.size} if self.size_param else {}
 
     def next_page(self, reply: Reply, items: list[Any], sent: int) -> str | None:
-        for target, parameters in _LINK.findall(reply.headers.get("link", "")):
-            rel = _REL.search(parameters)
-            if rel and self.rel in (rel.group(1) or rel.group(2)).split():
-                return str(target)
+        for link in _LINK.finditer(reply.headers.get("link", "")):
+            for name, quoted, bare in _PARAMETERS.findall(link.group(2)):
+                if name.lower() == "rel":  # the first one counts; relation types are compared without regard to case
+                    if self.rel.lower() in (quoted or bare).lower().split():
+                        return link.group(1)
+                    break
         return None
 
 
@@ -189,4 +198,8 @@ class NextUrl:
         url = at(body, self.next)
         if isinstance(url, Mapping):  # JSON:API lets a link be an object with an href
             url = url.get("href")
-        return url if isinstance(url, str) and url else None
+        if isinstance(url, str) and url:
+            return url
+        if self.more or url not in (None, "", False):
+            raise RejectedError(f"{reply.call} promises another page and names no URL of it", status=reply.status)
+        return None
