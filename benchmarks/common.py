@@ -50,25 +50,28 @@ _POINTS = {slug: f"benchmarks.vendors:{name}" for slug, name in (("bench", "Plai
 @contextmanager
 def host(url: str, connector: str, *, threads: int = 8, directory: Path | None = None) -> Iterator[Host]:
     """A host with one data source towards the target, on SQLite in a fresh directory."""
-    real = registry.entry_points
+    namespace = vars(registry)
+    real = namespace["entry_points"]
 
     def points(group: str) -> Any:
         if group == registry.CONNECTORS:
             return [EntryPoint(slug, value, group) for slug, value in _POINTS.items()]
         return real(group=group)
 
-    registry.entry_points = points  # type: ignore[assignment]  # the benchmark's connectors are not installed
+    namespace["entry_points"] = points  # the benchmark's connectors are not installed
     try:
         with tempfile.TemporaryDirectory() as fresh:
             place = directory or Path(fresh)
             path = initialise(place, company="Bench")
             if "[sources" not in path.read_text().replace("# [sources", ""):
                 with path.open("a") as file:
-                    file.write(f'\n[sources.{connector}]\nconnector = "{connector}"\nbase_url = "{url}"\nallow_private_hosts = true\nthreads = {threads}\n')
+                    file.write(
+                        f'\n[sources.{connector}]\nconnector = "{connector}"\nbase_url = "{url}"\nallow_private_hosts = true\nthreads = {threads}\n'
+                    )
             with Host.open(path) as opened:
                 yield opened
     finally:
-        registry.entry_points = real
+        namespace["entry_points"] = real
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import collections
 import json
 import sys
 import time
+from typing import ClassVar
 
 LIMIT_WINDOW = 1.0
 
@@ -17,10 +18,10 @@ LIMIT_WINDOW = 1.0
 class Vendor(asyncio.Protocol):
     """Speaks just enough HTTP/1.1 for keep-alive requests with a Content-Length."""
 
-    counts: collections.Counter[str] = collections.Counter()
-    seen: collections.deque[float] = collections.deque()
-    limit = 0
-    delay = 0.0
+    counts: ClassVar[collections.Counter[str]] = collections.Counter()
+    seen: ClassVar[collections.deque[float]] = collections.deque()
+    limit: ClassVar[int] = 0
+    delay: ClassVar[float] = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

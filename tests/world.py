@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from psycopg import sql
 
 import dsr_sdk.http.client
 import dsr_sdk.registry
@@ -23,10 +24,12 @@ from dsr_sdk import Connector, Request
 from dsr_sdk.engine import Options
 from dsr_sdk.host import Host, initialise
 from dsr_sdk.http import RetryPolicy
+from dsr_sdk.ledger.schema import metadata
 from dsr_sdk.testing import Person, Sandbox, transport
+from tests.postgres import PostgresServer
 from tests.toys import ToyVendor
 
-__all__ = ["FAST", "World", "deletion", "memory", "point", "sqlite_world", "world", "world_template"]
+__all__ = ["FAST", "World", "deletion", "memory", "point", "shared_database", "sqlite_world", "world", "world_template"]
 
 FAST = Options(
     attempts=3, backoff=timedelta(milliseconds=5), longest_backoff=timedelta(milliseconds=20), group_seconds=0.005, pending_for=timedelta(days=60)
@@ -170,6 +173,20 @@ def world_template(memory: Path) -> Path:
     return directory
 
 
+@pytest.fixture(scope="session")
+def shared_database(postgres_server: PostgresServer) -> Iterator[str]:
+    """One database for every host on PostgreSQL: emptying it takes a tenth of the time that making a new one does."""
+    name = postgres_server.create_database()
+    yield name
+    postgres_server.drop_database(name)
+
+
+def _emptied(server: PostgresServer, database: str) -> str:
+    tables = sql.SQL(", ").join(sql.Identifier(table) for table in metadata.tables)
+    server.execute(sql.SQL("TRUNCATE {} RESTART IDENTITY CASCADE").format(tables), database)
+    return server.url(database)
+
+
 @pytest.fixture
 def sqlite_world(memory: Path, monkeypatch: pytest.MonkeyPatch, world_template: Path) -> Iterator[World]:
     """A host on SQLite."""
@@ -179,7 +196,9 @@ def sqlite_world(memory: Path, monkeypatch: pytest.MonkeyPatch, world_template: 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def world(request: pytest.FixtureRequest, memory: Path, monkeypatch: pytest.MonkeyPatch, world_template: Path) -> Iterator[World]:
     """A host on each database in turn."""
-    database = None if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
+    database = None
+    if request.param == "postgresql":
+        database = _emptied(request.getfixturevalue("postgres_server"), request.getfixturevalue("shared_database"))
     yield from _world(memory, monkeypatch, world_template, database)
 
 

@@ -22,7 +22,7 @@ from dsr_sdk.engine.settle import Settled, Settler
 from dsr_sdk.engine.work import EFFECTS, Acted, Broke, Options, Result, Unit, units
 from dsr_sdk.errors import AuthError, ConfigError, DsrError, LedgerError
 from dsr_sdk.ledger.book import Book
-from dsr_sdk.ledger.database import reading, writing
+from dsr_sdk.ledger.database import LedgerBusy, reading, writing
 from dsr_sdk.ledger.locks import try_lock
 from dsr_sdk.ledger.store import Ledger
 from dsr_sdk.ledger.tasks import Task, Update
@@ -171,6 +171,17 @@ class Drain:
             self._results = self._collect()
 
     def _commit(self, results: Sequence[Result], drained: Drained, *, claim: bool) -> list[Task]:
+        """Write down what came of the last group and take the next. A transaction that gave way to another one (PostgreSQL) is made again:
+        what is in it was done at vendors already."""
+        for attempt in (1, 2, 3):
+            try:
+                return self._write_down(results, drained, claim=claim)
+            except LedgerBusy:
+                if attempt == 3 or self._ledger.engine.dialect.name == "sqlite":  # there the wait for the writer's place is over already
+                    raise
+        raise AssertionError("the loop above returns or raises")
+
+    def _write_down(self, results: Sequence[Result], drained: Drained, *, claim: bool) -> list[Task]:
         """One transaction: the outcomes of the last group, what follows from them, and the intents of the next."""
         now = _now()
         if not results:

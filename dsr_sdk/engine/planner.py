@@ -150,6 +150,7 @@ class Planner:
     ) -> list[Plan]:
         now = self._now()
         with writing(self._ledger.engine) as connection:
+            self._ledger.cases.hold(connection, numbers)
             book = Book(now)
             tasks: dict[tuple[str, str], list[Task]] = {}
             for task in self._ledger.tasks.of(connection, numbers):

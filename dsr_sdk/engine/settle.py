@@ -56,6 +56,7 @@ class Settler:
     def settle(self, connection: Connection, results: Sequence[Result], book: Book) -> Settled:
         """Write results into the open transaction."""
         settled = Settled()
+        self._ledger.cases.hold(connection, list({result.task.case for result in results if result.task.action != "find"}))
         updates = [self._update(result, book, settled) for result in results]
         self._ledger.tasks.update(connection, updates)
         acted = [
@@ -185,7 +186,6 @@ class Settler:
     def _follow_up(self, connection: Connection, acted: Sequence[Task], book: Book, settled: Settled) -> None:
         """Suppression, verification, sources that waited for this one, and cases that are complete now."""
         cases = list(dict.fromkeys(task.case for task in acted))
-        self._ledger.cases.hold(connection, cases)
         rows = self._ledger.tasks.of(connection, cases, sources=[self._source.name])
         by_case: dict[str, list[Task]] = {case: [] for case in cases}
         for row in rows:

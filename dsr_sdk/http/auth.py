@@ -12,6 +12,7 @@ import httpx
 from pydantic import SecretStr
 
 from dsr_sdk.errors import AuthError, TransientError
+from dsr_sdk.http.limits import retry_after
 
 __all__ = ["BasicAuth", "BearerAuth", "HeaderKey", "OAuth2ClientCredentials", "QueryKey"]
 
@@ -104,7 +105,7 @@ class OAuth2ClientCredentials(httpx.Auth):
             response = yield httpx.Request("POST", self._token_url, data=data, headers=headers)
             status = response.status_code
             if status >= 500 or status == 429:
-                raise TransientError(f"the token endpoint answered {status}")
+                raise TransientError(f"the token endpoint answered {status}", retry_after=retry_after(response.headers))
             try:
                 body = json.loads(_body(response))
                 token, lifetime = SecretStr(_text(body["access_token"])), float(body.get("expires_in") or 300)

@@ -103,7 +103,12 @@ class SourceHttp:
             DsrError: The class says who acts next; the message names `call`, never the URL.
         """
         with quiet():
-            reply = self._send(method, url, call, max_bytes, request)
+            try:
+                reply = self._send(method, url, call, max_bytes, request)
+            except TransientError as error:
+                if error.retry_after is not None:  # the token endpoint's word, which counts for every thread
+                    self.pacer.pause(error.retry_after)
+                raise
             for _ in range(5):
                 if reply.status not in (301, 302, 303, 307, 308):
                     break

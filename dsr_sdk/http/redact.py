@@ -12,7 +12,7 @@ from typing import Any
 __all__ = ["error_code", "quiet"]
 
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]{1,60}")
-_CODE_KEYS = ("code", "type", "error", "errorCode", "category", "name", "title", "status")
+_CODE_KEYS = ("code", "type", "error", "errorCode", "category", "status")  # not "name" or "title": those may be a person's
 
 
 def error_code(body: Any) -> str | None:

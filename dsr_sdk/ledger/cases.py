@@ -168,13 +168,14 @@ class Cases:
             connection.execute(update(cases).where(cases.c.case.in_(chunk)).values(status=status, closed_at=closed_at, version=cases.c.version + 1))
 
     def hold(self, connection: Connection, numbers: Sequence[str]) -> None:
-        """Keep others from deciding about these cases until the transaction ends (PostgreSQL; SQLite has one writer anyway).
+        """Keep others from deciding about these cases until the transaction ends (PostgreSQL; SQLite has one writer anyway). Call it once
+        a transaction, first, with every case it may change: then no two transactions can wait for each other crosswise.
 
         Two sources that finish a case at the same moment would otherwise each see the other as unfinished, and nobody would close it.
         """
         if connection.dialect.name == "postgresql":
             for chunk in chunks(sorted(numbers)):
-                connection.execute(select(cases.c.case).where(cases.c.case.in_(chunk)).order_by(cases.c.case).with_for_update())
+                connection.execute(select(cases.c.case).where(cases.c.case.in_(chunk)).order_by(cases.c.case).with_for_update(key_share=True))
 
     def same_people(self, connection: Connection, numbers: Sequence[str]) -> dict[str, list[Case]]:
         """For each of the cases the others that share an identity with it; cases without any are left out."""

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from dsr_sdk import (
     AuthError,
@@ -66,8 +67,9 @@ def test_250_people_are_three_calls(world: World) -> None:
     assert max(vendor.effects.values()) == 1
 
 
-def test_one_bad_item_does_not_take_its_batch_along(world: World) -> None:
+def test_one_bad_item_does_not_take_its_batch_along(sqlite_world: World) -> None:
     """The vendor refuses a whole batch for one item: it is halved until that item stands alone."""
+    world = sqlite_world
     people = [f"p{n}@example.com" for n in range(20)]
     vendor = world.add("crm", Batched, None, *people)
     vendor.poisoned.add("crm-8")
@@ -79,8 +81,9 @@ def test_one_bad_item_does_not_take_its_batch_along(world: World) -> None:
     assert set(vendor.effects.values()) == {1}
 
 
-def test_items_of_a_batch_have_outcomes_of_their_own(world: World) -> None:
+def test_items_of_a_batch_have_outcomes_of_their_own(sqlite_world: World) -> None:
     """A batch that answers item by item: an error in it belongs to its item alone."""
+    world = sqlite_world
 
     class Mixed(Batched):
         """Refuses every third."""
@@ -135,8 +138,9 @@ def test_one_poll_serves_everybody_in_a_job(world: World) -> None:
     assert {status_of(host, case) for case in cases} == {Status.VERIFIED}
 
 
-def test_a_job_that_never_ends_fails(world: World) -> None:
+def test_a_job_that_never_ends_fails(sqlite_world: World) -> None:
     """After `pending_for` a job counts as failed, and somebody is told."""
+    world = sqlite_world
     vendor = world.add("crm", Jobs, None, "ada@example.com")
     vendor.jobs_finish = False
     host = world.open(options=dataclasses.replace(FAST, pending_for=timedelta(milliseconds=100)))
@@ -147,8 +151,9 @@ def test_a_job_that_never_ends_fails(world: World) -> None:
     assert report.needs_someone
 
 
-def test_a_failed_job_may_be_started_again(world: World) -> None:
+def test_a_failed_job_may_be_started_again(sqlite_world: World) -> None:
     """A vendor's job failed; retrying starts another one, and that one has its own time."""
+    world = sqlite_world
     vendor = world.add("crm", Jobs, None, "ada@example.com")
     vendor.jobs_finish = False
     host = world.open()
@@ -193,8 +198,9 @@ def test_a_passing_failure_passes(world: World) -> None:
     assert status_of(host, case) is Status.VERIFIED
 
 
-def test_a_lasting_failure_fails(world: World) -> None:
+def test_a_lasting_failure_fails(sqlite_world: World) -> None:
     """A vendor that is down for good: the tries are counted, the case stays open, and running it again after a retry works."""
+    world = sqlite_world
     vendor = world.add("crm", Toy, None, "ada@example.com")
     vendor.faults = [Fault("status", method="DELETE", status=500, times=-1)]
     host = world.open()
@@ -222,8 +228,9 @@ def test_retry_after_is_obeyed(world: World) -> None:
     assert vendor.holds("ada@example.com")
 
 
-def test_retry_after_zero_is_no_loop(world: World) -> None:
+def test_retry_after_zero_is_no_loop(sqlite_world: World) -> None:
     """A vendor that says *again, at once* for ever must not turn a drain into an endless loop."""
+    world = sqlite_world
     vendor = world.add("crm", Toy, None, "ada@example.com")
     vendor.faults = [Fault("status", method="DELETE", status=429, headers={"Retry-After": "0"}, times=-1)]
     host = world.open()
@@ -236,8 +243,9 @@ def test_retry_after_zero_is_no_loop(world: World) -> None:
     assert not alive
 
 
-def test_a_slow_limit_lets_everyone_through(world: World) -> None:
+def test_a_slow_limit_lets_everyone_through(sqlite_world: World) -> None:
     """Two calls a second and several people: slow, but everybody's turn comes."""
+    world = sqlite_world
     people = [f"p{n}@example.com" for n in range(3)]
     world.add("crm", limited(Toy, RateLimit(5, per=1)), None, *people)
     host = world.open()
@@ -279,8 +287,9 @@ def test_a_wrong_key_stops_the_source_after_three(world: World) -> None:
     assert {status_of(host, case) for case in cases} == {Status.VERIFIED}
 
 
-def test_a_wrong_key_with_many_threads_stops_soon(world: World) -> None:
+def test_a_wrong_key_with_many_threads_stops_soon(sqlite_world: World) -> None:
     """Calls under way when the third refusal arrives cannot be taken back, but no further ones are begun."""
+    world = sqlite_world
     people = [f"p{n}@example.com" for n in range(60)]
     vendor = world.add("crm", Toy, None, *people, threads=4)
     host = world.open()
@@ -294,8 +303,9 @@ def test_a_wrong_key_with_many_threads_stops_soon(world: World) -> None:
     assert len(asked) <= 3 + 3
 
 
-def test_one_source_down_harms_no_other(world: World) -> None:
+def test_one_source_down_harms_no_other(sqlite_world: World) -> None:
     """A vendor that cannot be reached, one that answers web pages, one that is fine."""
+    world = sqlite_world
     down = world.add("down", Toy, None, "ada@example.com")
     page = world.add("page", Batched, None, "ada@example.com")
     fine = world.add("fine", Jobs, None, "ada@example.com")
@@ -413,8 +423,9 @@ def test_pending_without_a_poll_fails_loudly(sqlite_world: World) -> None:
     assert status_of(host, case) is Status.FAILED
 
 
-def test_what_the_vendor_refused_for_good_is_a_failure(world: World) -> None:
+def test_what_the_vendor_refused_for_good_is_a_failure(sqlite_world: World) -> None:
     """`Failed` is an answer; the case stays open with its reason."""
+    world = sqlite_world
     acting = type(
         "Refusing", (Acting,), {"__doc__": "x", "slug": "refusing", "script": {"erase": lambda api, match: Failed("legal hold", code="hold")}}
     )
@@ -471,6 +482,22 @@ def test_two_predecessors_finish_at_the_same_time(world: World) -> None:
         (case,) = world.erase(host, "ada@example.com", wait=1)
         assert journal.pop() == "last"
         assert host.status(case).status == "done"
+
+
+def test_sources_do_not_stand_in_each_others_way(world: World) -> None:
+    """Four sources finish the same cases in small groups and in different orders: none of them gives way, and every case is finished."""
+    people = [f"p{n}@example.com" for n in range(30)]
+    for name, connector in (("single", Toy), ("jobs", Jobs), ("batch", Batched), ("shared", SharedJob)):
+        world.add(name, connector, None, *people, threads=4)
+    host = world.open(options=dataclasses.replace(FAST, group=5, group_seconds=0.002))
+    cases = host.submit_many([deletion(email) for email in people])
+    host.approve_many(host.plan_many(cases))
+    host.run_all(wait=3)
+    assert {host.status(case).status for case in cases} == {"done"}
+    if world.database is not None:
+        with host.ledger.engine.connect() as connection:
+            query = text("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+            assert connection.execute(query).scalar_one() == 0
 
 
 def test_a_predecessor_that_failed_holds_nobody_back(world: World) -> None:
@@ -530,8 +557,9 @@ def test_who_comes_back_is_seen(world: World) -> None:
     assert not host.status(case).settled
 
 
-def test_an_erasure_that_did_nothing_is_seen(world: World) -> None:
+def test_an_erasure_that_did_nothing_is_seen(sqlite_world: World) -> None:
     """The vendor says 200 and deletes nothing: the verification finds the person."""
+    world = sqlite_world
     acting = type("Liar", (Acting,), {"__doc__": "x", "slug": "liar", "script": {"erase": lambda api, match: Erased()}})
     world.add("crm", acting, None, "ada@example.com")
     host = world.open()
@@ -539,8 +567,9 @@ def test_an_erasure_that_did_nothing_is_seen(world: World) -> None:
     assert status_of(host, case) is Status.REAPPEARED
 
 
-def test_verification_waits_for_the_vendors_lag(world: World) -> None:
+def test_verification_waits_for_the_vendors_lag(sqlite_world: World) -> None:
     """An index that lags: the verification is due after it, not before."""
+    world = sqlite_world
     lagging = type("Lagging", (Toy,), {"__doc__": "x", "slug": "lagging", "lag": timedelta(hours=1)})
     world.add("crm", lagging, None, "ada@example.com")
     host = world.open()
@@ -551,8 +580,9 @@ def test_verification_waits_for_the_vendors_lag(world: World) -> None:
     assert row.next_at - host.status(case).received_at > timedelta(minutes=59)
 
 
-def test_a_verification_that_cannot_look_is_not_clean(world: World) -> None:
+def test_a_verification_that_cannot_look_is_not_clean(sqlite_world: World) -> None:
     """*Could not check* is never *verified*."""
+    world = sqlite_world
     vendor = world.add("crm", Toy, None, "ada@example.com")
     lagging = type("Lagging", (Toy,), {"__doc__": "x", "slug": "toy", "lag": timedelta(milliseconds=300)})
     world.classes["toy"] = lagging
@@ -580,8 +610,9 @@ def test_what_is_retained_is_no_reappearance(world: World) -> None:
 # --- who else is draining ----------------------------------------------------------------------------------------------------------
 
 
-def test_opt_outs_are_carried_out(world: World) -> None:
+def test_opt_outs_are_carried_out(sqlite_world: World) -> None:
     """Do not sell: each match is opted out once, nothing is deleted, nothing is verified."""
+    world = sqlite_world
     vendor = world.add("crm", Toy, None, "ada@example.com", "ada@example.com")
     host = world.open()
     case = host.submit(Request.parse({"type": "do_not_sell", "subject": {"email": "ada@example.com"}}))
@@ -687,8 +718,9 @@ def test_stopping_leaves_the_rest_due(world: World) -> None:
     assert {again.status(case).status for case in cases} == {"done"}
 
 
-def test_stopping_does_not_break_the_rate_limit(world: World) -> None:
+def test_stopping_does_not_break_the_rate_limit(sqlite_world: World) -> None:
     """A call that waits for its turn when the host is stopped is not sent early; it stays due."""
+    world = sqlite_world
     vendor = world.add("crm", limited(Toy, RateLimit(1, per=3, method="DELETE")), None, "a@example.com", "b@example.com", "c@example.com")
     host = world.open()
     cases = host.submit_many([deletion(f"{name}@example.com") for name in "abc"])
@@ -699,8 +731,9 @@ def test_stopping_does_not_break_the_rate_limit(world: World) -> None:
     assert sum(vendor.effects.values()) == 1
 
 
-def test_progress_is_told(world: World) -> None:
+def test_progress_is_told(sqlite_world: World) -> None:
     """`on_progress` hears of every commit; the last one says that all is done."""
+    world = sqlite_world
     world.add("crm", Toy, None, *(f"p{n}@example.com" for n in range(30)))
     host = world.open()
     cases = host.submit_many([deletion(f"p{n}@example.com") for n in range(30)])
@@ -712,8 +745,9 @@ def test_progress_is_told(world: World) -> None:
     assert heard[-1].done == heard[-1].total
 
 
-def test_errors_of_each_kind_say_who_acts(world: World) -> None:
+def test_errors_of_each_kind_say_who_acts(sqlite_world: World) -> None:
     """Every class of error becomes the status that its reader needs, and none becomes a success."""
+    world = sqlite_world
     errors = {
         "auth": AuthError("no"),
         "config": ConfigError("no"),

@@ -33,8 +33,9 @@ def test_planning_changes_nothing(world: World) -> None:
     assert len({plan.id for plan in plans}) == 3
 
 
-def test_every_standing(world: World) -> None:
+def test_every_standing(sqlite_world: World) -> None:
     """Each way a source can stand is told apart from every other."""
+    world = sqlite_world
     world.add("found", Toy, None, "ada@example.com")
     world.add("nothing", Batched)
     down = world.add("down", Jobs)
@@ -59,8 +60,9 @@ def test_every_standing(world: World) -> None:
     assert "ada@example.com" not in dumped(plan.to_json()) + repr(plan)
 
 
-def test_what_a_source_cannot_do_is_left_to_a_person(world: World) -> None:
+def test_what_a_source_cannot_do_is_left_to_a_person(sqlite_world: World) -> None:
     """A source that cannot hand over a copy is not skipped in silence."""
+    world = sqlite_world
     world.add("batch", Batched, None, "ada@example.com")
     host = world.open()
     plan = host.plan(host.submit(Request.parse({"type": "copy", "subject": {"email": "ada@example.com"}})))
@@ -68,8 +70,9 @@ def test_what_a_source_cannot_do_is_left_to_a_person(world: World) -> None:
     assert plan.sources[0].detail == "not part of this test"
 
 
-def test_what_is_retained_is_planned_as_retained(world: World) -> None:
+def test_what_is_retained_is_planned_as_retained(sqlite_world: World) -> None:
     """Invoices stay by law: nobody asks the vendor to erase them."""
+    world = sqlite_world
     world.add("crm", Revealing, None, "ada@example.com")
     host = world.open()
     plan = host.plan(host.submit(deletion()))
@@ -129,8 +132,9 @@ def test_two_different_ids_are_ambiguous(world: World) -> None:
     assert not plan.complete
 
 
-def test_an_email_address_at_a_vendor_opens_nothing(world: World) -> None:
+def test_an_email_address_at_a_vendor_opens_nothing(sqlite_world: World) -> None:
     """A vendor's record shows a second address: it may be shared, so nobody is searched by it."""
+    world = sqlite_world
     shown = type(
         "Shown",
         (Acting,),
@@ -162,8 +166,9 @@ def test_a_missing_identifier_is_added(world: World) -> None:
     assert "u-7" not in dumped(host.history(case))
 
 
-def test_two_accounts_of_one_address_are_warned_about(world: World) -> None:
+def test_two_accounts_of_one_address_are_warned_about(sqlite_world: World) -> None:
     """Two accounts carry the address: both are found, and the agent is told to look."""
+    world = sqlite_world
     world.add("crm", Revealing, None, Person("ada@example.com", user_id="u-1"), Person("ada@example.com", user_id="u-2"))
     host = world.open()
     plan = host.plan(host.submit(deletion()))
@@ -214,8 +219,9 @@ def test_no_connector_is_called_for_what_people_handle(world: World, type_: str)
     assert Exploding.touched == []
 
 
-def test_letters_are_for_deletion_only(world: World) -> None:
+def test_letters_are_for_deletion_only(sqlite_world: World) -> None:
     """A copy or an opt-out writes to nobody."""
+    world = sqlite_world
     Exploding.touched.clear()
     world.mail = _MAIL
     world.add("paper", ExplodingLetters)
@@ -227,8 +233,9 @@ def test_letters_are_for_deletion_only(world: World) -> None:
     assert Exploding.touched == []
 
 
-def test_a_find_that_404s_is_not_nothing_found(world: World) -> None:
+def test_a_find_that_404s_is_not_nothing_found(sqlite_world: World) -> None:
     """A wrong base URL must not read as *no data, done*."""
+    world = sqlite_world
     vendor = world.add("crm", Toy, None, "ada@example.com")
     vendor.faults = [Fault("status", status=404, times=-1)]
     host = world.open()
@@ -237,8 +244,9 @@ def test_a_find_that_404s_is_not_nothing_found(world: World) -> None:
     assert "check the base URL" in plan.sources[0].detail
 
 
-def test_a_plan_waits_for_searches_put_off(world: World) -> None:
+def test_a_plan_waits_for_searches_put_off(sqlite_world: World) -> None:
     """A passing failure while searching: without waiting it stands as could not check, with waiting it is found."""
+    world = sqlite_world
     asked: list[float] = []
 
     def find(api: Any, subject: Any) -> Any:
@@ -255,8 +263,9 @@ def test_a_plan_waits_for_searches_put_off(world: World) -> None:
     assert len(asked) == 2
 
 
-def test_only_the_sources_asked_for(world: World) -> None:
+def test_only_the_sources_asked_for(sqlite_world: World) -> None:
     """A plan over chosen sources leaves the others alone."""
+    world = sqlite_world
     world.add("crm", Toy, None, "ada@example.com")
     other = world.add("batch", Batched, None, "ada@example.com")
     host = world.open()

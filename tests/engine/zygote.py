@@ -43,16 +43,17 @@ class Zygote:
             env={**os.environ, "PYTHONPATH": str(root)},
         )
 
-    def run(self, directory: Path, requests: list[dict[str, Any]], *, kill_at: int = 0, kill_after: float = 0.0) -> bool:
+    def run(self, directory: Path, requests: list[dict[str, Any]], *, kill_at: int = 0, kill_on: str = "", kill_after: float = 0.0) -> bool:
         """Work the requests in a process of their own; whether it ended by itself.
 
         Args:
             kill_at: Kill it at this step of the journal (the first is 1).
+            kill_on: Kill it at the first step of this name.
             kill_after: Kill it after so many seconds.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        order = {"directory": str(directory), "requests": requests, "kill_at": kill_at, "kill_after": kill_after}
+        order = {"directory": str(directory), "requests": requests, "kill_at": kill_at, "kill_on": kill_on, "kill_after": kill_after}
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
@@ -116,7 +117,7 @@ def _work(directory: Path, order: Mapping[str, Any]) -> None:
         with counting:
             seen += 1
             os.write(journal, f"{step}\n".encode())
-            if seen == order["kill_at"]:
+            if seen == order["kill_at"] or step == order["kill_on"]:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     with Host.open(directory / "dsr.toml", options=FAST, on_step=on_step) as host:
