@@ -7,7 +7,7 @@ CONNECTORS := $(wildcard connectors/*/pyproject.toml)
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check bench docs clean
+.PHONY: help demo test lint check ci new bench docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -23,7 +23,14 @@ lint: $(INSTALLED) ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-check: lint test ## what continuous integration runs
+check: lint ## style, types, and the tests that your change may break, in seconds
+	$(BIN)/python tests/affected.py
+
+ci: lint test ## what continuous integration runs
+
+new: $(INSTALLED) ## a new connector in connectors/, from four questions (or ARGS="--product ...")
+	@$(BIN)/dsr connector new $(ARGS)
+	@echo "and: its folder in mypy_path of pyproject.toml, a line in CHANGELOG.md; CONTRIBUTING.md has the rest"
 
 bench: $(INSTALLED) ## the measurements of docs/performance.md
 	$(BIN)/python -m benchmarks

@@ -1,6 +1,6 @@
 """Makes the parts of the documentation that repeat what the code declares. Run it after changing a connector or the request:
 
-python docs/generate.py            # writes docs/catalogue.md, docs/schemas/request.json and the table in README.md
+python docs/generate.py            # writes docs/catalogue.md, docs/testing/checks.md, docs/schemas/request.json and the table in README.md
 python docs/generate.py --check    # writes nothing; says what is out of date, and fails
 """
 
@@ -21,6 +21,9 @@ from pydantic import SecretStr
 
 from dsr_sdk import Anonymized, Connector, ConnectorConfig, Evidence, Holds, Process, Request, Retained, Verb
 from dsr_sdk.http import RateLimit
+from dsr_sdk.testing._claims import cassettes_in
+from dsr_sdk.testing._standard import standard_checks
+from dsr_sdk.testing.suite import ConnectorSuite
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = {"email": "e-mail address", "phone": "telephone number", "controller_id": "your own id", "vendor_id": "the vendor's id", "name": "name"}
@@ -49,6 +52,7 @@ def outputs() -> Mapping[Path, str]:
     listed = connectors()
     return {
         ROOT / "docs" / "catalogue.md": catalogue(listed),
+        ROOT / "docs" / "testing" / "checks.md": checks(),
         ROOT / "docs" / "schemas" / "request.json": json.dumps(Request.model_json_schema(), indent=2, ensure_ascii=False) + "\n",
         readme: TABLE.sub(lambda match: match[1] + overview(listed) + match[2], readme.read_text(encoding="utf-8")),
     }
@@ -112,6 +116,8 @@ def _entry(connector: type[Connector]) -> str:
         ("at a time", _at_a_time(connector)),
         ("verified", f"{_duration(connector.lag)} after the erasure" if connector.lag else "at once"),
         ("evidence", _evidence(connector)),
+        *([("cassettes", cassettes)] if (cassettes := _cassettes(connector)) else []),
+        *((f"exempt from {check}", reason) for check, reason in connector.exempt.items()),
         ("vendor's documentation", f"<{connector.docs}>" if connector.docs else "-"),
         ("README", f"`{_readme(connector)}`"),
     ]
@@ -192,6 +198,15 @@ def _evidence(connector: type[Connector]) -> str:
     return ", ".join(layer.value for layer in Evidence if layer in connector.evidence) or "-"
 
 
+def _cassettes(connector: type[Connector]) -> str:
+    """Where the connector's cassettes say they come from; the same said once."""
+    said = [
+        f"recorded from the {'sandbox' if one.recorded_from == 'sandbox' else 'vendor'} on {one.recorded_on}, API {one.api_version}"
+        for one in cassettes_in(ROOT / _readme(connector).rpartition("/")[0] / "tests" / "cassettes")
+    ]
+    return "; ".join(dict.fromkeys(said))
+
+
 def _names(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
@@ -199,6 +214,50 @@ def _names(names: Iterable[str]) -> str:
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *(tuple(cell.replace("|", "\\|").replace("\n", " ") for cell in row) for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n".replace("|  |", "| |") for line in lines)
+
+
+# --- the page of checks --------------------------------------------------------------------------------------------------------------
+
+
+def checks() -> str:
+    """A section for each standard check, from its docstring."""
+    known = standard_checks(ConnectorSuite)
+    groups: dict[str, list[str]] = {}
+    for name, check in known.items():
+        about = inspect.cleandoc(importlib.import_module(check.__module__).__doc__ or "")
+        groups.setdefault(about, []).append(name)
+    items = sum(_items(check) for check in known.values())
+    head = (
+        "# The checks\n\n<!-- made by docs/generate.py from the checks' own docstrings: change those, not this page -->\n\n"
+        f"[The suite](suite.md) has {len(known)} checks; pytest runs them as {items} tests, because some are tables: each row is one.\n"
+        "A check that does not apply to a connector (it has no batches, it gives no description) is skipped and says why. A failing check names its\n"
+        "section here. None may be removed; one that cannot hold for a vendor is [declared in the connector](suite.md#what-cannot-hold).\n\n"
+    )
+    rows = [
+        (about.partition(":")[0], ", ".join(f"[{name}](#{name})" for name in names), str(sum(_items(known[name]) for name in names)))
+        for about, names in groups.items()
+    ]
+    parts = [head, _table(("about", "checks", "tests"), rows)]
+    for about, names in groups.items():
+        title, _, says = about.partition(":")
+        parts.append(f"\n## On {title[:1].lower()}{title[1:]}\n\n{says.strip()[:1].upper()}{' '.join(says.split())[1:]}\n")
+        parts += [_section(name, known[name]) for name in names]
+    return "".join(parts)
+
+
+def _section(name: str, check: Any) -> str:
+    meaning, _, mend = (" ".join(part.split()) for part in (check.__doc__ or "").partition("Mend:"))
+    many = f" {_items(check)} tests." if _items(check) > 1 else ""
+    return f"\n### {name}\n\n{_code(meaning)}{many}\n\n**Mend:** {_code(mend)}\n"
+
+
+def _code(text: str) -> str:
+    return text.replace("``", "`").replace("docs/testing/", "")
+
+
+def _items(check: Any) -> int:
+    marks = [mark for mark in getattr(check, "pytestmark", []) if mark.name == "parametrize"]
+    return len(marks[0].args[1]) if marks else 1
 
 
 def main(arguments: list[str]) -> int:

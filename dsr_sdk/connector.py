@@ -216,6 +216,8 @@ class Connector:
     evidence: ClassVar[tuple[Evidence, ...]] = (Evidence.SANDBOX,)
     docs: ClassVar[str] = ""
     """Where the vendor documents the API this connector speaks."""
+    exempt: ClassVar[Mapping[str, str]] = {}
+    """Checks of the conformance suite that cannot hold for this vendor: the check's name -> the reason. Shown by ``dsr connectors``."""
 
     base_url: str = ""
     Config: ClassVar[type[ConnectorConfig]] = ConnectorConfig
@@ -306,10 +308,7 @@ class Connector:
         outcomes = list(many(api, matches))
         if len(outcomes) != len(matches):
             raise ContractError(f"erase_many answered {len(outcomes)} outcomes for {len(matches)} matches", source=self.name)
-        for outcome in outcomes:
-            if not isinstance(outcome, Outcome | DsrError):
-                raise ContractError(f"erase_many answered {type(outcome).__name__}, not an outcome", source=self.name)
-        return outcomes
+        return [outcome if isinstance(outcome, DsrError) else self._checked_outcome("erase_many", outcome) for outcome in outcomes]
 
     @final
     @hookimpl
@@ -401,7 +400,14 @@ def _check_declaration(cls: type[Connector]) -> None:
         problems.append("category must be a Category")
     if not (cls.__doc__ or "").strip():
         problems.append("a docstring must say what the data source is and what is retained")
-    problems.extend(f"{hook} is final: wrap it with a hook wrapper instead" for hook in vars(cls) if hook.startswith("dsr_"))
+    problems.extend(
+        f"{hook} is final: wrap it with a hook wrapper instead"
+        for hook in dir(cls)  # a base class of the author's may carry it, too
+        if hook.startswith("dsr_") and getattr(cls, hook) is not getattr(Connector, hook, None)
+    )
+    for attribute in ("identified_by", "holds", "limits", "after", "evidence"):
+        if not isinstance(getattr(cls, attribute), tuple):
+            raise ContractError(f"{attribute} must be a tuple: mind the comma in (one,)", source=f"{cls.__module__}.{name}")
 
     for verb in Verb:
         if verb is Verb.ERASE and callable(getattr(cls, "erase_many", None)):
@@ -442,8 +448,13 @@ def _check_declaration(cls: type[Connector]) -> None:
 def _misspelt(cls: type[Connector]) -> list[str]:
     """Verbs with another signature, and public methods that look like a verb written wrong."""
     problems = []
-    for attribute, value in vars(cls).items():
-        if attribute in _VERB_PARAMETERS and inspect.isfunction(value):
+    own: dict[str, object] = {}
+    for base in cls.__mro__[: cls.__mro__.index(Connector)]:  # base classes of the author's are read along
+        own = {**vars(base), **own}
+    for attribute, value in own.items():
+        if inspect.iscoroutinefunction(value) or inspect.isasyncgenfunction(value):
+            problems.append(f"{attribute} is async: the contract is plain synchronous Python")
+        elif attribute in _VERB_PARAMETERS and inspect.isfunction(value):
             expected = _VERB_PARAMETERS[attribute]
             if tuple(inspect.signature(value).parameters) != expected:
                 problems.append(f"{attribute} must be written {attribute}({', '.join(expected)})")

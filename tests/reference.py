@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["shared"]
+__all__ = ["beside", "shared"]
+
+
+def beside(*parts: str) -> Path | None:
+    """A file of it for a suite's attribute; None when it is not here, and the checks that need it are skipped."""
+    path = Path(__file__).resolve().parent.parent.parent.joinpath("shared", *parts)
+    return path if path.exists() else None
 
 
 def shared(*parts: str) -> Path:

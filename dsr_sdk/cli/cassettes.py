@@ -26,11 +26,9 @@ Slug = Annotated[str, typer.Argument(metavar="SLUG", help="An installed connecto
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-    for command in (record, lint, show, replay, recordings):
+    for command in (record, lint, show, replay, drift):
         group.command(command.__name__)(command)
-    app.add_typer(
-        group, name="cassette", help="Recorded HTTP traffic of a connector: record, lint, show, replay; what real vendors were recorded to answer."
-    )
+    app.add_typer(group, name="cassette", help="Recorded HTTP traffic of a connector: record, lint, show, replay, drift.")
 
 
 def record(
@@ -111,16 +109,36 @@ def show(
     output.table(("n", "method", "status", "uri"), [(number, row["method"], row["status"], row["uri"]) for number, row in enumerate(calls, 1)])
 
 
-def replay(slug: Slug, files: Files, json: Json = False) -> None:
-    """Run the scenario from cassettes alone: the connector must make the recorded calls and conclude the same."""
+def replay(
+    slug: Slug,
+    files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="Cassettes.", show_default=False)] = None,
+    recordings: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Instead: what the real vendor was recorded to answer somebody.", show_default=False)
+    ] = None,
+    person: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --recordings: who is in the sandbox, as a JSON object with extra.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run the scenario from cassettes alone: the connector must make the recorded calls and conclude the same.
+
+    With --recordings, feed it what the real vendor once answered, and judge how it reads each answer.
+    """
     from dsr_sdk.errors import DsrError
 
+    if bool(files) == bool(recordings):
+        raise typer.BadParameter("name cassettes, or --recordings DIR", param_hint="FILE")
+    if person is not None and recordings is None:
+        raise typer.BadParameter("goes with --recordings", param_hint="--person")
+    if recordings is not None:
+        _replay_recordings(slug, recordings, _person(person) if person else None, json=json)
+        return
     connector = _connector(slug)
     rows: list[dict[str, Any]] = []
     with _testing():
         from dsr_sdk.testing import cassettes
 
-        for path in files:
+        for path in files or ():
             try:
                 rows.append({"cassette": str(path), "ok": True, "conclusion": cassettes.replay(connector, path).conclusion()})
             except (AssertionError, DsrError) as error:
@@ -135,17 +153,61 @@ def replay(slug: Slug, files: Files, json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def recordings(
-    slug: Slug,
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A directory of vcrpy files.", show_default=False)],
+def drift(
+    files: Files,
+    openapi: Annotated[Path, typer.Option(metavar="FILE", help="The vendor's description of its API: OpenAPI 3.0 or 3.1.", show_default=False)],
+    tolerate: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Another way in which answers may differ (docs/testing/openapi.md).", show_default=False)
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Feed what a real vendor was recorded to answer to its connector, and judge how it reads it."""
+    """Say where cassettes no longer fit the vendor's description: requests strictly, answers but for named tolerances."""
+    with _testing():
+        from dsr_sdk.testing.drift import drift as differences
+        from dsr_sdk.testing.openapi import DEFAULT_TOLERANCES, Description, Tolerance
+
+        unknown = [name for name in tolerate or () if name not in list(Tolerance)]
+        if unknown:
+            raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(Tolerance)}", param_hint="--tolerate")
+        tolerances = DEFAULT_TOLERANCES | {Tolerance(name) for name in tolerate or ()}
+        description = Description.load(openapi)
+        rows = [(path, row) for path in files for row in differences(description, path, tolerances)]
+    drifted = [row for _, row in rows if row.finding.severity == "error"]
+    if json:
+        output.as_json(
+            {
+                "ok": not drifted,
+                "tolerances": sorted(tolerances),
+                "drift": [
+                    {
+                        "cassette": str(path),
+                        "n": row.number,
+                        "call": row.call,
+                        "where": row.finding.where,
+                        "problem": row.finding.problem,
+                        "severity": row.finding.severity,
+                        "tolerance": row.finding.tolerance,
+                    }
+                    for path, row in rows
+                ],
+            }
+        )
+    else:
+        for path, row in rows:
+            output.say(output.clean(f"{path}: {row}"))
+        if not drifted:
+            tolerated = f", {len(rows)} tolerated" if rows else ""
+            output.say(f"ok: {len(files)} cassette{'s' if len(files) > 1 else ''}{tolerated}")
+    if drifted:
+        raise typer.Exit(1)
+
+
+def _replay_recordings(slug: str, directory: Path, person: Person | None, *, json: bool) -> None:
     connector = _connector(slug)
     with _testing():
         from dsr_sdk.testing.recordings import replay_recordings
 
-        report = replay_recordings(connector, directory)
+        report = replay_recordings(connector, directory, person=person) if person else replay_recordings(connector, directory)
     if json:
         rows = [
             {

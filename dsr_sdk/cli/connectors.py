@@ -115,6 +115,7 @@ def _detail(connector: type[Connector]) -> dict[str, Any]:
             for holds in connector.holds
         ],
         "limits": [{"calls": limit.calls, "per": limit.per, "on": limit.on, "method": limit.method} for limit in connector.limits],
+        "exempt": dict(connector.exempt),
         "batch_size": connector.batch_size,
         "lag_seconds": connector.lag.total_seconds(),
         "settings": [
@@ -141,6 +142,8 @@ def _show(detail: dict[str, Any]) -> None:
         output.say(f"documented at {detail['docs']}")
     output.say(f"identified by: {', '.join(output.words(kind) for kind in detail['identified_by']) or 'nothing'}")
     output.say(f"checked against: {', '.join(detail['evidence']) or 'nothing'}")
+    for check, reason in detail["exempt"].items():
+        output.say(f"exempt from the check {output.clean(check)}: {output.clean(reason)}")
     for verb, stands in detail["verbs"].items():
         output.say(f"{output.words(verb)}: {'yes' if stands['supported'] else 'no: ' + output.clean(stands['excuse'])}")
     if detail["holds"]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dsr_sdk.testing._findings import Exemption
 from dsr_sdk.testing.sandbox import Answer, Call, Fault, Person, Sandbox, Window, route
 from dsr_sdk.testing.serve import SandboxServer, serve, transport
 
@@ -20,6 +21,7 @@ __all__ = [
     "Answer",
     "Call",
     "ConnectorSuite",
+    "Exemption",
     "Fault",
     "Person",
     "Sandbox",

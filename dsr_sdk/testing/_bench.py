@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
 from dsr_sdk.connector import Connector, ConnectorConfig, Verb
 from dsr_sdk.errors import ConfigError, DsrError
-from dsr_sdk.identity import AnyIdentity
+from dsr_sdk.identity import AnyIdentity, VendorId
 from dsr_sdk.request import Subject
-from dsr_sdk.result import Match, Outcome, Record
+from dsr_sdk.result import Match, Outcome, Pending, Record
 from dsr_sdk.testing import faults
+from dsr_sdk.testing._findings import DEFAULT_TOLERANCES, Exemption, Tolerance
+from dsr_sdk.testing._standard import Standard
+from dsr_sdk.testing._tap import Sent, tapped_world
 from dsr_sdk.testing.sandbox import Person, Sandbox
 from dsr_sdk.testing.scenario import (
     ADA,
@@ -24,6 +28,7 @@ from dsr_sdk.testing.scenario import (
     ScenarioHttp,
     World,
     config_of,
+    erasable,
     erase_all,
     export_all,
     find,
@@ -33,7 +38,10 @@ from dsr_sdk.testing.scenario import (
     world,
 )
 
-__all__ = ["Bench"]
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["Bench", "Tour"]
 
 OTHER = Person("zqgrace.zqhopper@example.org", "Zqgrace", "Zqhopper", "+14155550177", "zq-other-2")
 """Somebody else, whose every value is unlike anything that could stand in an answer by chance."""
@@ -45,7 +53,19 @@ POSITIONS = 6
 """At how many of a verb's calls a fault is tried."""
 
 
-class Bench:
+@dataclass
+class Tour:
+    """Everything that passed while a connector did each of the things it can do, once."""
+
+    sent: list[Sent] = field(default_factory=list)
+    found: set[str] = field(default_factory=set)
+    copied: set[str] = field(default_factory=set)
+
+
+_tours: dict[type[Bench], Tour] = {}
+
+
+class Bench(Standard):
     """What an author declares of a connector under test, and what the checks do with it.
 
     Attributes:
@@ -55,6 +75,9 @@ class Bench:
         person: Who is found, copied and erased. Wishes of one sandbox go into ``extra``.
         expected_faults: What this vendor's connector reads differently from the usual table: ``{("find", "status 404"): None}``.
         many: How many records one person is given to see that paging loses none; more than the largest page the connector asks for.
+        description: The vendor's own description of its API (OpenAPI 3.0 or 3.1, YAML or JSON), against which every message is held.
+        exemptions: Differences from the description that are known, each with its reason. One that is no longer needed is a failure.
+        tolerances: In which ways answers may differ from the description. Requests may in none.
     """
 
     connector: ClassVar[type[Connector]]
@@ -63,6 +86,9 @@ class Bench:
     person: ClassVar[Person] = ADA
     expected_faults: ClassVar[Mapping[tuple[str, str], faults.Expected]] = {}
     many: ClassVar[int] = 130
+    description: ClassVar[Path | None] = None
+    exemptions: ClassVar[tuple[Exemption, ...]] = ()
+    tolerances: ClassVar[Collection[Tolerance]] = DEFAULT_TOLERANCES
 
     # --- what an author may override -----------------------------------------------------------------------------------------------
 
@@ -76,6 +102,10 @@ class Bench:
     def settle(self, sandbox: Sandbox) -> None:
         """Let so much time pass that the vendor's jobs are done."""
         sandbox.advance(60 * 86_400.0)
+
+    def fail_jobs(self, sandbox: Sandbox) -> bool:
+        """Let the jobs that are under way fail at the vendor. Whether the vendor says that they did: some keep silent, and it never ends."""
+        pytest.fail("how do this vendor's jobs fail? Override fail_jobs(sandbox) in the suite", pytrace=False)
 
     @classmethod
     def record(cls) -> list[Path]:
@@ -94,10 +124,57 @@ class Bench:
             pytest.skip("there is no sandbox: the data source is not worked over HTTP")
         return config_of(self.connector, self.sandbox)
 
-    def _world(self, *people: Person, config: ConnectorConfig | None = None) -> AbstractContextManager[World]:
+    def _world(
+        self,
+        *people: Person,
+        config: ConnectorConfig | None = None,
+        through: Callable[[httpx.BaseTransport], httpx.BaseTransport] | None = None,
+    ) -> AbstractContextManager[World]:
         config = config or self._config()
         assert self.sandbox is not None  # noqa: S101 - _config skipped otherwise
-        return world(self.connector, self.sandbox, *people, config=config)
+        return world(self.connector, self.sandbox, *people, config=config, through=through)
+
+    def _tapped(self, *people: Person, config: ConnectorConfig | None = None) -> AbstractContextManager[tuple[World, list[Sent]]]:
+        config = config or self._config()
+        assert self.sandbox is not None  # noqa: S101 - likewise
+        return tapped_world(self.connector, self.sandbox, *people, config=config)
+
+    def _tour(self) -> Tour:
+        """What passes while each verb is carried out, with each kind of identity, and once more for what is gone. Walked once a suite."""
+        if type(self) not in _tours:
+            tour = Tour()
+            with self._tapped(OTHER, self.person) as (w, sent):
+                self._visit(w, tour)
+                tour.sent = sent
+            _tours[type(self)] = tour
+        return _tours[type(self)]
+
+    def _visit(self, w: World, tour: Tour) -> None:
+        w.connector.dsr_check(w.http.api())
+        matches = self._find(w, self.person)
+        self._find(w, CANARY)
+        tour.found |= {match.resource for match in matches}
+        for identity in self._identities_of(matches):
+            find(w.connector, w.http, subject_of(self.person, identity))
+        if self._able(Verb.EXPORT):
+            tour.copied |= {record.resource for record in self._export(w, matches)}
+        if self._able(Verb.OPT_OUT):
+            for match in matches:
+                w.connector.dsr_opt_out(w.http.api(operation_key="opt-out"), match)
+        if self._able(Verb.ERASE):
+            self._settled(w, erase_all(w.connector, w.http, matches))
+            self._find(w, self.person)
+            self._settled(w, self._again(w, erasable(w.connector, matches)))
+
+    def _identities_of(self, matches: Sequence[Match]) -> list[AnyIdentity]:
+        """The person's identities, one of each kind that finds; the vendor's own as its matches reveal it."""
+        revealed = [identity for match in matches for identity in match.identities if isinstance(identity, VendorId)]
+        found: list[AnyIdentity] = []
+        for kind in self.connector.identified_by:
+            identity = identity_of(self.connector, self.person, kind) or (revealed[0] if revealed and kind is VendorId else None)
+            if identity is not None:
+                found.append(identity)
+        return found
 
     def _able(self, verb: Verb) -> bool:
         return self.connector.supports(verb) is None
@@ -151,7 +228,11 @@ class Bench:
     # --- faults --------------------------------------------------------------------------------------------------------------------
 
     def _expected(self, case: faults.FaultCase, verb: str) -> faults.Expected:
-        return self.expected_faults.get((verb, case.name), case.expected(verb))
+        """What the fault has to become; a verb of which nothing is said takes after the one it resembles."""
+        for one in (verb, faults.LIKE.get(verb, verb)):
+            if (one, case.name) in self.expected_faults:
+                return self.expected_faults[one, case.name]
+        return case.expected(verb)
 
     def _calls_of_find(self) -> list[Exchange]:
         with self._world(self.person, OTHER) as w:
@@ -170,6 +251,21 @@ class Bench:
             matches = self._find(w, self.person)
             w.http.log.clear()
             self._export(w, matches)
+            return w.http.log
+
+    def _pending(self, w: World, matches: Sequence[Match]) -> list[tuple[Match, Pending]]:
+        """Erase, and give what the vendor does later; skips when there is no such thing."""
+        results = erase_all(w.connector, w.http, matches)
+        pending = [(match, result) for match, result in results if isinstance(result, Pending)]
+        if not pending:
+            pytest.skip("the connector never answers Pending")
+        return pending
+
+    def _calls_of_poll(self) -> list[Exchange]:
+        with self._world(self.person, OTHER) as w:
+            _, outcome = self._pending(w, self._find(w, self.person))[0]
+            w.http.log.clear()
+            w.connector.dsr_poll(w.http.api(), outcome.job)
             return w.http.log
 
     def _usual_copy(self) -> list[str]:

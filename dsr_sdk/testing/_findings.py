@@ -8,17 +8,20 @@ name (the keys of a free-form map, an undeclared property) is shown as ``*``.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+from dsr_sdk.errors import ContractError
 
 if TYPE_CHECKING:
     from jsonschema_rs import ValidationError
 
     from dsr_sdk.testing._schema import Compiled
 
-__all__ = ["DEFAULT_TOLERANCES", "Finding", "Problem", "Tolerance", "findings", "hint", "problems", "type_of"]
+__all__ = ["DEFAULT_TOLERANCES", "Exemption", "Finding", "Problem", "Tolerance", "findings", "hint", "problems", "type_of"]
 
 Token = str | int
 
@@ -67,6 +70,28 @@ class Finding:
     def __str__(self) -> str:
         note = f" (tolerated: {self.tolerance})" if self.tolerance else ""
         return f"{self.operation}: {self.where} {self.problem}{note}"
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """A finding that is known and has a reason: the description is wrong, or too old. ``*`` stands for any text.
+
+    Exemption(operation="GET /v3/scopes", problem="is for a path that is not described", reason="in the reference, not in our trimmed copy")
+    """
+
+    reason: str
+    operation: str = "*"
+    where: str = "*"
+    problem: str = "*"
+
+    def __post_init__(self) -> None:
+        if not self.reason.strip() or self.operation == self.where == self.problem == "*":
+            raise ContractError("Exemption() needs a reason, and says which operation, place or problem it is about")
+
+    def covers(self, finding: Finding) -> bool:
+        """Whether the finding is the known one."""
+        pairs = ((self.operation, finding.operation), (self.where, finding.where), (self.problem, finding.problem))
+        return all(re.fullmatch(".*".join(re.escape(part) for part in wanted.split("*")), given, re.DOTALL) for wanted, given in pairs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +24,7 @@ from dsr_sdk.testing.scrub import strings_in
 __all__ = ["Recorded", "judge", "read"]
 
 ADDRESS = re.compile(r"[\w.+'-]{1,64}@(?:[\w-]+\.)+\w{2,}")
+_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 _DROPPED = frozenset({"content-encoding", "transfer-encoding", "content-length", "connection"})
 
 
@@ -62,35 +66,70 @@ class Recorded:
 
 
 def read(directory: Path) -> Iterator[Recorded]:
-    """Every interaction in a directory of vcrpy files.
+    """Every interaction in a directory of recordings and the directories in it: vcrpy's YAML and JSON, and what Ruby's VCR and Betamax write.
 
     Raises:
-        ConfigError: A file is no recording.
+        ConfigError: A file is no recording; one line that names it.
     """
-    for path in sorted(directory.glob("*.yaml")):
+    if directory.is_file():
+        paths = [directory]
+    else:
+        paths = sorted(path for path in directory.rglob("*") if path.suffix in _SUFFIXES and path.is_file())
+    for path in paths:
+        name = path.name if path == directory else str(path.relative_to(directory))
         try:
-            raw = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-            rows = list(raw["interactions"])
-        except (yaml.YAMLError, KeyError, TypeError, ValueError):
-            raise ConfigError("is no vcrpy recording", source=str(path)) from None
-        for number, row in enumerate(rows, 1):
-            request, response = row["request"], row["response"]
-            body = (response.get("body") or {}).get("string") or b""
-            headers = {
-                str(name): ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-                for name, value in (response["headers"] or {}).items()
-            }
-            sent = request.get("body") or ""
-            yield Recorded(
-                path.name,
-                number,
-                str(request["method"]).upper(),
-                str(request["uri"]),
-                str(sent.get("string", "") if isinstance(sent, Mapping) else sent),
-                int(response["status"]["code"]),
-                {name: value for name, value in headers.items() if name.lower() not in _DROPPED},
-                body if isinstance(body, bytes) else str(body).encode(),
-            )
+            raw = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)  # JSON is YAML
+            if path.suffix == ".json" and path != directory and not _is_recording(raw):
+                continue  # bodies alone lie beside recordings: without request and status they answer nothing
+            rows = [_recorded(name, number, row) for number, row in enumerate(_rows(raw), 1)]
+        except OSError as error:
+            raise ConfigError(f"cannot be read: {error.strerror}", source=str(path)) from None
+        except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
+            raise ConfigError("is no vcrpy recording", source=str(path), fix="take it out of the directory, or record it again") from None
+        yield from rows
+
+
+def _is_recording(raw: Any) -> bool:
+    return isinstance(raw, Mapping) and bool({"interactions", "http_interactions"} & raw.keys())
+
+
+def _rows(raw: Any) -> list[Any]:
+    if isinstance(raw, Mapping):
+        return list(raw["interactions"] if "interactions" in raw else raw["http_interactions"])
+    return list(raw)  # vcrpy before 1.0: the interactions alone
+
+
+def _recorded(name: str, number: int, row: Mapping[str, Any]) -> Recorded:
+    request, response = row["request"], row["response"]
+    headers = {
+        str(key): ", ".join(map(str, value)) if isinstance(value, list) else str(value) for key, value in (response.get("headers") or {}).items()
+    }
+    return Recorded(
+        name,
+        number,
+        str(request["method"]).upper(),
+        str(request.get("uri") or request["url"]),
+        _content(request.get("body")).decode("utf-8", "replace"),
+        int(response["status"]["code"]),
+        {key: value for key, value in headers.items() if key.lower() not in _DROPPED},
+        _content(response.get("body")),
+    )
+
+
+def _content(body: Any) -> bytes:
+    """A body, however the recorder wrote it: bare, in a mapping, or as base64."""
+    if isinstance(body, Mapping):
+        if "base64_string" in body:
+            body = base64.b64decode(body["base64_string"])
+        else:
+            body = body.get("string")
+    raw = body if isinstance(body, bytes) else str(body or "").encode()
+    if raw[:2] == b"\x1f\x8b":  # the header that says so is dropped
+        try:
+            return gzip.decompress(raw)
+        except (OSError, EOFError, zlib.error):
+            return raw
+    return raw
 
 
 def judge(verb: str, status: int, body: bytes, result: Any, person: Person, path: str) -> tuple[bool, str]:

@@ -51,22 +51,54 @@ def load(path: Path) -> dict[str, Any]:
             raise ConfigError("uses YAML aliases, which no cassette needs", source=str(path), fix="record it again")
         raw = yaml.load(text, Loader=yaml.CSafeLoader)
     except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", source=str(path), fix="record it with dsr_sdk.testing.cassettes.record") from None
+        raise ConfigError(f"cannot be read: {error.strerror}", source=str(path), fix="record it with: dsr cassette record") from None
+    except yaml.constructor.ConstructorError as error:
+        # Python objects, as vcrpy before 1.0 wrote them, and as an attacker would.
+        where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"is no safe YAML{where}: it asks for more than data", source=str(path), fix="record it again with vcrpy 9") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"is no safe YAML{where}: {getattr(error, 'problem', None) or type(error).__name__}", source=str(path)) from None
-    try:
-        for interaction in raw["interactions"]:
-            request, response = interaction["request"], interaction["response"]
-            known = isinstance(request["method"], str) and isinstance(request["uri"], str) and isinstance(response["status"]["code"], int)
-            if not known or not isinstance(request["headers"], dict) or not isinstance(response["headers"], dict) or "string" not in response["body"]:
-                raise KeyError
-        if not isinstance(raw.get("metadata", {}), dict):
-            raise KeyError
-    except (KeyError, TypeError, AttributeError):
-        raise ConfigError("is no cassette: an interaction lacks a part", source=str(path), fix="record it again") from None
+        said = getattr(error, "problem", None) or type(error).__name__
+        raise ConfigError(f"is no YAML{where}: {said}", source=str(path), fix="it is damaged: record it again") from None
+    wrong = _form(raw)
+    if wrong:
+        raise ConfigError(wrong[0], source=str(path), fix=wrong[1])
     return dict(raw)
+
+
+AGAIN: Final = "record it again with: dsr cassette record"
+
+
+def _form(raw: Any) -> tuple[str, str] | None:
+    """What a file is that is no cassette of ours, and what to do with it; None when it is one."""
+    if isinstance(raw, list) or (isinstance(raw, dict) and raw.get("version", 1) != 1):
+        return "is a cassette of another version of vcrpy", AGAIN
+    if isinstance(raw, dict) and "http_interactions" in raw:
+        return "is a cassette of another tool (VCR, Betamax), not of vcrpy", f"{AGAIN}; replay it as it is with: dsr cassette replay --recordings"
+    if not isinstance(raw, dict) or not isinstance(raw.get("interactions"), list):
+        return "is no cassette: it lists no interactions", AGAIN
+    for number, interaction in enumerate(raw["interactions"], 1):
+        lacks = _lacks(interaction)
+        if lacks:
+            return f"is no cassette of vcrpy 1 or later: interaction {number} has no {lacks}", AGAIN
+    return None if isinstance(raw.get("metadata", {}), dict) else ("is no cassette: its metadata is no mapping", AGAIN)
+
+
+def _lacks(interaction: Any) -> str | None:
+    request, response = (interaction.get(part) if isinstance(interaction, dict) else None for part in ("request", "response"))
+    if not isinstance(request, dict) or not isinstance(response, dict):
+        return "request and response"
+    status, body = response.get("status"), response.get("body")
+    there = {
+        "request method": isinstance(request.get("method"), str),
+        "request uri": isinstance(request.get("uri"), str),
+        "request headers": isinstance(request.get("headers"), dict),
+        "response status code": isinstance(status, dict) and isinstance(status.get("code"), int),
+        "response headers": isinstance(response.get("headers"), dict),
+        "response body string": isinstance(body, dict) and "string" in body,
+    }
+    return next((name for name, fine in there.items() if not fine), None)
 
 
 class _Dumper(yaml.CSafeDumper):

@@ -19,6 +19,7 @@ from dsr_sdk.testing.scenario import Result, ScenarioHttp, World, erase_all, fin
 
 __all__ = [
     "CASES",
+    "LIKE",
     "Expected",
     "FaultCase",
     "broken",
@@ -33,6 +34,9 @@ __all__ = [
 
 Expected = type[DsrError] | tuple[type[DsrError], ...] | None
 """The error a fault has to become; None when it may be read as an answer (a 404 that means *nobody here*)."""
+
+LIKE: Final = {"poll": "erase", "opt_out": "erase", "check": "find"}
+"""The verb whose column of the table holds for another one."""
 
 ENDLESS: Final = -1
 RETRY_AFTER: Final = 7.0
@@ -64,7 +68,9 @@ class FaultCase:
 
     def expected(self, verb: str) -> Expected:
         """What `verb` has to make of it."""
-        found: Expected = getattr(self, verb)
+        if verb == "check" and self.name == "status 404":
+            return _LATE
+        found: Expected = getattr(self, LIKE.get(verb, verb))
         return found
 
 
@@ -184,13 +190,14 @@ def judge(case: FaultCase, verb: str, expected: Expected, result: Any, usual: An
         raise AssertionError(f"{at}: read as an answer of {len(result)} instead of an error; let the error of api through, and look at what came")
 
 
-def judge_erasure(case: FaultCase, expected: Expected, results: Sequence[Result], gone: bool, position: int) -> None:
-    """Whether what `erase` made of a fault is what it has to be. `gone` is the truth, from behind the sandbox's API, once all jobs ended.
+def judge_erasure(case: FaultCase, expected: Expected, results: Sequence[Result], gone: bool, position: int, *, verb: str = "erase") -> None:
+    """Whether what `erase` (or `poll`) made of a fault is what it has to be. `gone` is the truth, from behind the sandbox's API, once all jobs
+    ended.
 
     Raises:
         AssertionError: With the reason.
     """
-    at = _at(case, "erase", position)
+    at = _at(case, verb, position)
     answers = [RejectedError("refused") if isinstance(result, Failed) else result for _, result in results]
     errors = [answer for answer in answers if isinstance(answer, DsrError)]
     if not case.lies and not errors and not gone and all(isinstance(answer, Outcome) and answer.clean for answer in answers):
@@ -200,7 +207,7 @@ def judge_erasure(case: FaultCase, expected: Expected, results: Sequence[Result]
     first = answers[0]
     if not isinstance(first, DsrError):
         raise AssertionError(f"{at}: {type(first).__name__} instead of an error; let the error of api through, and look at what came")
-    _demand(case, "erase", expected, first, position)
+    _demand(case, verb, expected, first, position)
 
 
 def _at(case: FaultCase, verb: str, position: int) -> str:

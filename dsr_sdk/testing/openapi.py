@@ -19,11 +19,11 @@ from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from dsr_sdk.testing._description import METHODS, Route, read, routes, version
-from dsr_sdk.testing._findings import DEFAULT_TOLERANCES, Finding, Problem, Tolerance, findings, hint, problems
+from dsr_sdk.testing._findings import DEFAULT_TOLERANCES, Exemption, Finding, Problem, Tolerance, findings, hint, problems
 from dsr_sdk.testing._schema import Bundle, Purpose
 from dsr_sdk.testing._wire import MISSING, Parameter, form, pairs
 
-__all__ = ["DEFAULT_TOLERANCES", "Description", "Finding", "Operation", "Tolerance"]
+__all__ = ["DEFAULT_TOLERANCES", "Description", "Exemption", "Finding", "Operation", "Tolerance"]
 
 _IGNORED_HEADERS: Final = {"accept", "authorization", "content-type", "cookie", "proxy-authorization"}
 _KEY_HEADER: Final = re.compile(r"(^|.*[-_])(api[-_]?(key|token|username)|(access|auth)[-_]?token|secret)$")

@@ -86,9 +86,12 @@ class ScenarioHttp(SourceHttp):
         super().__init__(connector, transport=transport, retry=RetryPolicy(attempts=3, longest=0.0, base=0.0), sleep=lambda seconds: None)
         self.pacer = _Unpaced(())
         self.log: list[Exchange] = []
+        self.call = ""
+        """The call that is under way."""
 
     def exchange(self, method: str, url: str, *, call: str, **request: Any) -> Reply:
         """Send one request, and note it."""
+        self.call = call
         try:
             reply = super().exchange(method, url, call=call, **request)
         except DsrError as error:
@@ -129,13 +132,24 @@ class World:
 
 
 @contextmanager
-def world(connector: type[Connector], sandbox: type[Sandbox], *people: Person, config: ConnectorConfig | None = None) -> Iterator[World]:
-    """A fresh sandbox holding `people`, and the connector in front of it. The sandbox's rate limits are off: pacing is tested elsewhere."""
+def world(
+    connector: type[Connector],
+    sandbox: type[Sandbox],
+    *people: Person,
+    config: ConnectorConfig | None = None,
+    through: Callable[[httpx.BaseTransport], httpx.BaseTransport] | None = None,
+) -> Iterator[World]:
+    """A fresh sandbox holding `people`, and the connector in front of it. The sandbox's rate limits are off: pacing is tested elsewhere.
+
+    Args:
+        through: Wraps the sandbox's transport, to look at what passes or to change it.
+    """
     fake = sandbox()
     fake.limits = []
     fake.seed(people)
     source = connector(config or config_of(connector, sandbox))
-    http = ScenarioHttp(source, transport=transport(fake))
+    wire: httpx.BaseTransport = transport(fake)
+    http = ScenarioHttp(source, transport=through(wire) if through else wire)
     try:
         yield World(fake, source, http)
     finally:
@@ -183,11 +197,11 @@ def erasable(connector: Connector, matches: Sequence[Match]) -> list[Match]:
 Result = tuple[Match, Outcome | DsrError]
 
 
-def erase_all(connector: Connector, http: SourceHttp, matches: Sequence[Match], *, key: str = "scenario") -> list[Result]:
+def erase_all(connector: Connector, http: SourceHttp, matches: Sequence[Match], *, key: str = "scenario", size: int | None = None) -> list[Result]:
     """Erase what is to be erased as a host does it: in batches where the connector takes them, one by one otherwise. An error is the
-    result of the matches it struck; the others go on."""
+    result of the matches it struck; the others go on. `size` makes smaller batches than the connector declares."""
     todo = erasable(connector, matches)
-    size = connector.batch_size if callable(getattr(connector, "erase_many", None)) else 1
+    size = min(connector.batch_size, size or connector.batch_size) if callable(getattr(connector, "erase_many", None)) else 1
     results: list[Result] = []
     for start in range(0, len(todo), size):
         batch = todo[start : start + size]

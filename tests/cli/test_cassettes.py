@@ -40,12 +40,58 @@ def test_show(dsr: Dsr) -> None:
 def test_recordings(dsr: Dsr) -> None:
     """What was recorded elsewhere is fed to the connector; the toy shop's own cassettes will do."""
     recorded(dsr)
-    out = dsr("cassette", "recordings", "toyshop", "tapes").out
+    out = dsr("cassette", "replay", "toyshop", "--recordings", "tapes").out
     assert out.startswith("toyshop: ")
-    counts = dsr("cassette", "recordings", "toyshop", "tapes", "--json").json["counts"]
+    counts = dsr("cassette", "replay", "toyshop", "--recordings", "tapes", "--json").json["counts"]
     assert counts["ok"] > 0
     assert counts["not ok"] == 0
-    assert "error: " in dsr("cassette", "recordings", "toyshop", "nosuch", code=3).err
+    assert "error: " in dsr("cassette", "replay", "toyshop", "--recordings", "nosuch", code=3).err
+    (dsr.directory / "person.json").write_text(json.dumps({"email": "tester@example.com", "extra": {"toyshop": {"invoices": 1}}}))
+    more = dsr("cassette", "replay", "toyshop", "--recordings", "tapes", "--person", "person.json", "--json").json["counts"]
+    assert more["ok"] >= counts["ok"]
+    assert "goes with --recordings" in dsr("cassette", "replay", "toyshop", "x.yaml", "--person", "person.json", code=2).err
+    assert "name cassettes, or --recordings DIR" in dsr("cassette", "replay", "toyshop", code=2).err
+    (dsr.directory / "tapes" / "broken.yaml").write_text("a: [1")
+    assert "broken.yaml: is no vcrpy recording" in dsr("cassette", "replay", "toyshop", "--recordings", "tapes", code=3).err
+
+
+def described(dsr: Dsr, **changed: object) -> str:
+    """A description of the toy shop's API, and where it is."""
+    by_id = [{"in": "path", "name": "id", "required": True, "schema": {"type": "string"}}]
+    query: list[dict[str, object]] = [{"in": "query", "name": name, "schema": {}} for name in ("email", "id", "limit", "starting_after")]
+    fine = {"responses": {"200": {"description": "", "content": {"application/json": {"schema": {"type": "object"}}}}, "204": {"description": ""}}}
+    paths = {
+        "/v1/contacts": {"get": {"parameters": query, **fine}},
+        "/v1/contacts/{id}": {"parameters": by_id, "get": fine, "delete": fine},
+        "/v1/contacts/{id}/opt-out": {"parameters": by_id, "put": fine},
+    }
+    (dsr.directory / "toyshop.json").write_text(json.dumps({"openapi": "3.0.3", "info": {}, "paths": {**paths, **changed}}))
+    return "toyshop.json"
+
+
+def test_drift(dsr: Dsr) -> None:
+    """A cassette fits the description, or each difference is named by interaction, call and place; the values are not."""
+    paths = recorded(dsr)
+    assert dsr("cassette", "drift", "--openapi", described(dsr), *paths).out == "ok: 3 cassettes\n"
+    listing = {"get": {"parameters": [{"in": "query", "name": "mail", "schema": {}}], "responses": {"200": {"description": ""}}}}
+    changed = described(dsr, **{"/v1/contacts": listing})
+    ran = dsr("cassette", "drift", "--openapi", changed, paths[0], code=1)
+    assert "1: GET /v1/contacts: request query parameter * is not declared" in ran.out
+    assert "has a body, where none is described" in ran.out
+    assert "@" not in ran.out
+    data = dsr("cassette", "drift", "--openapi", changed, "--tolerate", "undescribed_body", "--json", paths[0], code=1).json
+    assert not data["ok"]
+    assert "undescribed_body" in data["tolerances"]
+    assert {(row["severity"], row["tolerance"]) for row in data["drift"]} == {("error", None), ("tolerated", "undescribed_body")}
+
+
+def test_drift_errors(dsr: Dsr) -> None:
+    """A description or a cassette that cannot be read is one line that names the file."""
+    paths = recorded(dsr)
+    assert "toyshop.json: the API description cannot be read" in dsr("cassette", "drift", "--openapi", "toyshop.json", *paths, code=3).err
+    (dsr.directory / "old.yaml").write_text("- {}")
+    assert "old.yaml: is a cassette of another version" in dsr("cassette", "drift", "--openapi", described(dsr), "old.yaml", code=3).err
+    assert "is none of" in dsr("cassette", "drift", "--openapi", described(dsr), "--tolerate", "much", *paths, code=2).err
 
 
 def test_what_is_wrong_with_a_cassette(dsr: Dsr) -> None:

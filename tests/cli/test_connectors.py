@@ -45,6 +45,7 @@ def test_detail(dsr: Dsr) -> None:
     assert "retained (legal obligation)" in out
     assert "invoice: Invoices are kept for ten years." in out
     assert "1000 calls in 1 s" in out
+    assert "exempt from the check erase_twice: the shop bills each deletion" in out
     (token,) = [line for line in out.splitlines() if line.startswith("token")]
     assert token.split()[1:3] == ["secret", "required"]
     assert "default: 5" in out
@@ -55,6 +56,7 @@ def test_detail_json(dsr: Dsr) -> None:
     detail = dsr("connectors", "toyshop", "--json").json
     assert [setting["name"] for setting in detail["settings"] if setting["secret"]] == ["token"]
     assert detail["holds"][1]["on_erase"] == "retained"
+    assert detail["exempt"] == {"erase_twice": "the shop bills each deletion"}
 
 
 def test_unknown_and_broken(dsr: Dsr) -> None:

@@ -48,6 +48,7 @@ class ToyShop(Connector):
     limits = (RateLimit(1000, per=1),)
     base_url = "https://api.toyshop.example/v1"
     docs = "https://toyshop.example/docs"
+    exempt: ClassVar[dict[str, str]] = {"erase_twice": "the shop bills each deletion"}
 
     class Config(ConnectorConfig):
         """Settings."""

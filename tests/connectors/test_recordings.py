@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import entry_points
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from dsr_sdk.testing import Person
 from dsr_sdk.testing.recordings import replay_recordings
 from tests.reference import shared
 
-EXTRA = {
+EXTRA: dict[str, dict[str, Any]] = {
     "hubspot": {"deals": 1, "tickets": 1, "emails": 1, "calls": 1, "notes": 1},
     "mailchimp": {"lists": ["a1b2c3d4e5", "f6a7b8c9d0"], "orders": 1, "carts": 1, "tags": 1, "notes": 1, "events": 1, "goals": 1, "activity": 1},
 }

@@ -118,6 +118,7 @@ class Tape(Connector):
     slug, title, category = "tape", "Tape", Category.CRM
     identified_by = (Email,)
     holds = (Holds("member", data=("user.contact.email",)),)
+    exempt: ClassVar[dict[str, str]] = {"secrets_and_people_stay_where_they_belong": "Tape takes the key in a body and gives a token for it"}
     opt_out = Unsupported("Tape sells no data")
     email = Unsupported("Tape is reached through its API")
 
@@ -155,6 +156,12 @@ class TestTape(ConnectorSuite):
 
     connector = Tape
     sandbox = TapeSandbox
+
+    def fail_jobs(self, sandbox: Sandbox) -> bool:
+        """They are forgotten, and nobody says so."""
+        assert isinstance(sandbox, TapeSandbox)
+        sandbox.jobs = dict.fromkeys(sandbox.jobs, float("inf"))
+        return False
 
     @pytest.fixture(autouse=True)
     def _recorded(self, directory: Path) -> None:
@@ -297,6 +304,29 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, text: str) -> None:
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert lint(path, Tape)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- {request: {}, response: {}}", "is a cassette of another version of vcrpy (record it again"),
+        ("version: 2\ninteractions: []", "is a cassette of another version of vcrpy (record it again"),
+        ("http_interactions: []\nrecorded_with: VCR 6.0", "is a cassette of another tool (VCR, Betamax), not of vcrpy (record it again"),
+        ("a: 1", "is no cassette: it lists no interactions (record it again"),
+        ("interactions: [{request: {method: GET, uri: 'https://x.example/', headers: {}}, response: {status: 200}}]", "has no response status code"),
+        ("interactions: [{request: {method: GET, uri: 'https://x.example/', headers: {}, body: ''}}]", "interaction 1 has no request and response"),
+        ("a: 1\nb: !!python/object/apply:os.system [true]", "is no safe YAML in line 2: it asks for more than data (record it again"),
+        ("a: [1\nb: 2", "is no YAML in line 2"),
+    ],
+)
+def test_an_older_or_foreign_file_is_named_with_its_fix(tmp_path: Path, text: str, said: str) -> None:
+    """One line: the file, what it is, and what to do about it."""
+    path = tmp_path / "erase.yaml"
+    path.write_text(text)
+    (line,) = lint(path)
+    assert line.startswith(str(path))
+    assert said.replace("(", "").replace(")", "") in line.replace("(", "").replace(")", "")
+    assert "record it again" in line
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

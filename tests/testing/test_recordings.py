@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -222,4 +224,48 @@ def test_nothing_is_passed_in_silence(tmp_path: Path) -> None:
         replay_recordings(Library, tmp_path)
     (tmp_path / "broken.yaml").write_text("a: !!python/name:os.system")
     with pytest.raises(ConfigError, match=r"broken\.yaml"):
+        replay_recordings(Library, tmp_path, sandbox=Api2Sandbox)
+
+
+def _as_ruby(raw: dict[str, Any]) -> dict[str, Any]:
+    """The same as Ruby's VCR and Betamax write it: a body in a mapping, base64 where it is binary."""
+    rows = []
+    for row in raw["interactions"]:
+        request, response = row["request"], row["response"]
+        body = {"base64_string": base64.b64encode(gzip.compress(response["body"]["string"].encode())).decode(), "encoding": "UTF-8"}
+        rows.append({"request": {**request, "body": {"string": "", "encoding": ""}}, "response": {**response, "body": body}})
+    return {"http_interactions": rows, "recorded_with": "VCR 6.0"}
+
+
+@pytest.mark.parametrize("form", ["nested", "yml", "json", "ruby", "old"])
+def test_recordings_of_every_origin(tmp_path: Path, form: str) -> None:
+    """In directories, in JSON, by other tools, by a vcrpy before 1.0: what is in them is the same."""
+    plain = {
+        "interactions": [
+            {
+                "request": {
+                    "method": "GET",
+                    "uri": "https://x.library.example/api/v2/readers/search?query=bob%40corp.io",
+                    "body": None,
+                    "headers": {},
+                },
+                "response": {"status": {"code": 429, "message": ""}, "headers": {"Retry-After": ["3"]}, "body": {"string": "{}"}},
+            }
+        ]
+    }
+    name = {"nested": "a/b/one.yaml", "yml": "one.yml", "json": "one.json"}.get(form, "one.yaml")
+    raw: Any = {"ruby": _as_ruby(plain), "old": plain["interactions"]}.get(form, plain)
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(raw) if form == "json" else yaml.safe_dump(raw))
+    (tmp_path / "bodies").mkdir()
+    (tmp_path / "bodies" / "reader.json").write_text("{}")
+    report = replay_recordings(Library, tmp_path, sandbox=Api2Sandbox)
+    assert [(row.file, row.verb, row.verdict) for row in report.rows] == [(name, "find", "ok")]
+
+
+def test_a_file_that_is_no_recording_is_named(tmp_path: Path) -> None:
+    """One line: the file, and what to do with it."""
+    (tmp_path / "one.yaml").write_text("interactions: [{request: {}}]")
+    with pytest.raises(ConfigError, match=r"one\.yaml: is no vcrpy recording \(take it out"):
         replay_recordings(Library, tmp_path, sandbox=Api2Sandbox)

@@ -29,10 +29,10 @@ from dsr_sdk import (
 )
 from dsr_sdk.http import RetryPolicy, SourceHttp
 from dsr_sdk.http.limits import Pacer
-from dsr_sdk.testing import Fault, Person, transport
+from dsr_sdk.testing import Fault, Person, Sandbox, transport
 from dsr_sdk.testing.openapi import Description
 from dsr_sdk.testing.suite import ConnectorSuite
-from tests.reference import shared
+from tests.reference import beside, shared
 
 DAY = 86_400.0
 ADA = Person("ada@example.com", "Ada", user_id="user-1")
@@ -90,6 +90,14 @@ class TestAmplitudeSuite(ConnectorSuite):
     connector = Amplitude
     sandbox = AmplitudeSandbox
     cassettes = Path(__file__).parent / "cassettes"
+    description = beside("specs", "amplitude.yaml")
+
+    def fail_jobs(self, sandbox: Sandbox) -> bool:
+        """Somebody takes everybody out of the jobs; the list of jobs shows it."""
+        assert isinstance(sandbox, AmplitudeSandbox)
+        for batch in sandbox.batches:
+            batch.entries.clear()
+        return True
 
 
 class TestFind:
@@ -416,8 +424,8 @@ class TestOperation:
         sandbox = sandbox_with(ADA)
         connector, http = paced(sandbox)
         list(connector.dsr_export(http.api(), found(connector, http, ADA.user_id)[0]))
-        waits = [http.pacer.reserve("GET", LOOKUP, longest=99.0) for _ in range(6)]  # seven pass at once, and two were spent above
-        assert [wait > 9 for wait in waits] == [False] * 5 + [True]
+        waits = [http.pacer.reserve("GET", LOOKUP, longest=99.0) for _ in range(17)]  # eighteen pass at once, and two were spent above
+        assert [wait > 9 for wait in waits] == [False] * 16 + [True]
         assert sandbox.calls == {"GET usersearch": 1, "GET useractivity": 1}
 
     @pytest.mark.parametrize(("path", "wait"), [("/api/2/deletions/users", 2.0), ("/api/2/usersearch", 60.0)])

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from dsr_sdk import ConfigError, MissingIdentityError, Process, RequestType, Subject, UnsupportedError, Verb
 from dsr_sdk.mail import Letter, Letterhead
 from dsr_sdk.registry import Registry
+from dsr_sdk.testing.suite import ConnectorSuite
 
 HEAD = Letterhead(company="Example GmbH", domain="requests.example.org", agent="agent@example.com", cc="support@example.net")
 ADA = Subject.of("ada@example.com", first_name="Ada", last_name="Lovelace")
@@ -31,6 +32,12 @@ def letter(subject: Subject = ADA, kind: RequestType = RequestType.DELETION, **c
     registry, _ = opened(**{**ACME, **changed})
     written: Letter = registry.caller("dsr_email", "acme")(source="acme", subject=subject, type=kind, letterhead=HEAD)
     return written
+
+
+class TestEmailSuite(ConnectorSuite):
+    """The tests every connector has to pass, as far as nothing is called: declaration and packaging."""
+
+    connector = EmailIntegration
 
 
 def test_declaration() -> None:

@@ -130,7 +130,7 @@ class HubSpot(Connector):
         return None
 
     def check(self, api: Api) -> str:
-        api.get("/crm/v3/objects/contacts", {"limit": 1})
+        api.get("/crm/v3/objects/contacts", {"limit": 1}).object()
         return "contacts can be read"
 
     # --- find --------------------------------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ from pathlib import Path
 from dsr_connector_mailchimp import Mailchimp
 from dsr_connector_mailchimp.sandbox import MailchimpSandbox
 
-from dsr_sdk.testing import Person
+from dsr_sdk.testing import Exemption, Person
 from dsr_sdk.testing.suite import ConnectorSuite
+from tests.reference import beside
 
 
 class TestMailchimp(ConnectorSuite):
@@ -17,6 +18,14 @@ class TestMailchimp(ConnectorSuite):
     connector = Mailchimp
     sandbox = MailchimpSandbox
     cassettes = Path(__file__).parent / "cassettes"
+    description = beside("specs", "mailchimp.yaml")
+    exemptions = (
+        Exemption(
+            operation="* */ecommerce/stores*",
+            problem="is for a path that is not described",
+            reason="stores, orders and carts are in Mailchimp's reference, and not in our trimmed copy of its description",
+        ),
+    )
     person = Person(
         "ada@example.com",
         "Ada",

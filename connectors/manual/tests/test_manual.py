@@ -12,6 +12,7 @@ from dsr_sdk import ConfigError, Process, RequestType, Subject, UnsupportedError
 from dsr_sdk.mail import Letterhead
 from dsr_sdk.registry import Registry
 from dsr_sdk.result import Match
+from dsr_sdk.testing.suite import ConnectorSuite
 
 ADA = Subject.of("ada@example.com")
 PAPER = {"owner": "Reception, Berlin", "instructions": "Look in cabinet 3.\nShred the file."}
@@ -22,6 +23,12 @@ def opened(**settings: Any) -> Registry:
     registry = Registry(points=[EntryPoint("manual", "dsr_connector_manual:Manual", "dsr_sdk.connectors")])
     registry.open("paper", "manual", settings)
     return registry
+
+
+class TestManualSuite(ConnectorSuite):
+    """The tests every connector has to pass, as far as nothing is called: declaration and packaging."""
+
+    connector = Manual
 
 
 def test_declaration() -> None:

@@ -33,7 +33,7 @@ from dsr_sdk.http import RetryPolicy, SourceHttp
 from dsr_sdk.testing import Fault, Person, transport
 from dsr_sdk.testing.openapi import Description
 from dsr_sdk.testing.suite import ConnectorSuite
-from tests.reference import shared
+from tests.reference import beside, shared
 
 ADA = Person("ada@example.com", "Ada", "Lovelace", "+14155550123", "user-1")
 BOB = Person("bob@example.org", "Bob", user_id="user-2")
@@ -90,6 +90,7 @@ class TestStripeSuite(ConnectorSuite):
     connector = Stripe
     sandbox = StripeSandbox
     cassettes = Path(__file__).parent / "cassettes"
+    description = beside("specs", "stripe.yaml")
     # A path Stripe does not know is told from an object it does not know ("Unrecognized request URL"), also while copying.
     expected_faults: ClassVar = {("export", "status 404"): ConfigError}
 

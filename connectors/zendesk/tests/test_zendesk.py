@@ -33,12 +33,12 @@ from dsr_sdk import (
     VendorId,
 )
 from dsr_sdk.http import SourceHttp
-from dsr_sdk.testing import Person, transport
+from dsr_sdk.testing import Exemption, Person, Sandbox, transport
 from dsr_sdk.testing.faults import Expected
 from dsr_sdk.testing.openapi import Description, Finding
 from dsr_sdk.testing.scenario import ScenarioHttp
 from dsr_sdk.testing.suite import ConnectorSuite
-from tests.reference import shared
+from tests.reference import beside, shared
 
 ADA = Person("ada@example.com", "Ada", "Lovelace", "+14155550123", "user-1")
 DAY = 86_400.0
@@ -95,12 +95,28 @@ class TestStandard(ConnectorSuite):
     sandbox = ZendeskSandbox
     cassettes = Path(__file__).parent / "cassettes"
     person = ADA
+    description = beside("specs", "zendesk.yaml")
+    exemptions = (
+        Exemption(
+            operation="GET /api/v2/users/*/tickets/requested",
+            problem="is for a path that is not described",
+            reason="in the reference (.../tickets/tickets/#list-tickets), not in the description",
+        ),
+        Exemption(where="request query parameter *", problem="is not declared", reason="the description leaves out ids, as the reference has it"),
+        Exemption(where="request query parameter *", problem="is not declared (*", reason="and page[size], page[after] of cursor paging"),
+    )
     expected_faults: ClassVar[Mapping[tuple[str, str], Expected]] = {
         # Two processes write to one record at a time: the next attempt may well succeed.
         **{(verb, "status 409"): TransientError for verb in ("find", "erase", "export")},
         # The sandbox's 404 is "no such endpoint", which Zendesk tells apart from "no such record".
         ("export", "status 404"): ConfigError,
     }
+
+    def fail_jobs(self, sandbox: Sandbox) -> bool:
+        """Every bulk job ends as failed, and says so."""
+        assert isinstance(sandbox, ZendeskSandbox)
+        sandbox.broken_jobs = True
+        return True
 
 
 # --- finding the right person ------------------------------------------------------------------------------------------------------

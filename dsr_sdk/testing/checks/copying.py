@@ -1,0 +1,101 @@
+"""Copying and opting out: the person gets everything that is theirs, and nothing happens to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from dsr_sdk.connector import Verb
+from dsr_sdk.result import Absent, OptedOut, Pending
+from dsr_sdk.testing import faults
+from dsr_sdk.testing._bench import CANARY, OTHER, Bench, require, said, text_of, values_of
+
+__all__ = ["Copying"]
+
+
+class Copying(Bench):
+    """The part of `ConnectorSuite` about copies and opt-outs."""
+
+    def test_export(self) -> None:
+        """A copy has at least one record, holds every resource declared as exported and nothing that is excused, and names the person.
+
+        Mend: yield a `Record` for each; or say ``exported=False, excuse=...``; or let the suite's ``person`` have one of each (``extra``)."""
+        self._need(Verb.EXPORT)
+        with self._world(OTHER, self.person) as w:
+            matches = self._find(w, self.person)
+            records = self._export(w, matches)
+            got, declared = {record.resource for record in records}, {holds.resource for holds in w.connector.holds if holds.exported}
+            require(bool(records), "the copy is empty")
+            require(not declared - got, f"declared as exported and not in the copy: {', '.join(sorted(declared - got))}")
+            require(not got - declared, f"in the copy though excused from it: {', '.join(sorted(got - declared))}")
+            values = [self.person.email, self.person.user_id, self.person.phone, *(match.id for match in matches)]
+            require(any(value and value.casefold() in text_of(records) for value in values), "nothing in the copy names the person")
+
+    def test_export_is_json(self) -> None:
+        """Every record is a JSON object that reads back as it was written: text keys, no NaN, no dates as objects; copied twice it is the same.
+
+        Mend: yield what the vendor answered; turn dates, decimals and bytes into text; sort what the vendor gives in no order."""
+        self._need(Verb.EXPORT)
+        with self._world(OTHER, self.person) as w:
+            matches = self._find(w, self.person)
+            written = []
+            for record in self._export(w, matches):
+                try:
+                    text = json.dumps(dict(record.data), allow_nan=False, sort_keys=True, ensure_ascii=False)
+                except (TypeError, ValueError) as error:
+                    raise AssertionError(f"a record of {record.resource} is not JSON: {error}") from None
+                require(
+                    json.loads(text) == dict(record.data), f"a record of {record.resource} reads back differently: keys are text, lists are lists"
+                )
+                written.append((record.resource, text))
+            again = [(record.resource, json.dumps(dict(record.data), sort_keys=True, ensure_ascii=False)) for record in self._export(w, matches)]
+            require(sorted(written) == sorted(again), "copied twice, the records differ")
+
+    def test_export_is_streamed(self) -> None:
+        """Records are yielded as they come, not collected: a person may have a million.
+
+        Mend: ``yield Record(...)`` in the loop over ``api.pages``; return no list."""
+        self._need(Verb.EXPORT)
+        with self._world(OTHER, self.person) as w:
+            for match in self._find(w, self.person):
+                if not w.connector.held(match.resource).exported:
+                    continue
+                answer: Any = w.connector.export(w.http.api(), match)  # type: ignore[attr-defined]  # _need has seen that it is there
+                require(isinstance(answer, Iterator), f"export answers a {type(answer).__name__} for {match.resource}: yield each record")
+
+    def test_export_changes_nothing(self) -> None:
+        """Copying has no effect at the vendor, and afterwards the same is found.
+
+        Mend: make no call in `export` that changes something; what the vendor prepares for a copy (an export job) is not about the person's data."""
+        self._need(Verb.EXPORT)
+        with self._world(OTHER, self.person) as w:
+            matches = self._find(w, self.person)
+            self._export(w, matches)
+            require(not w.effects and w.sandbox.holds(self.person.email), "copying had an effect at the vendor")
+            require(faults.keys(self._find(w, self.person)) == faults.keys(matches), "after copying, other things are found")
+
+    def test_export_holds_nobody_else(self) -> None:
+        """Another person's data never stands in the copy.
+
+        Mend: filter what the vendor answers by the match's id."""
+        self._need(Verb.EXPORT)
+        other = replace(OTHER, extra=self.person.extra)
+        with self._world(other, self.person, replace(other, email=CANARY.email, user_id=CANARY.user_id)) as w:
+            text = text_of(self._export(w, self._find(w, self.person)))
+            for what, value in (*values_of(other).items(), *values_of(CANARY).items()):
+                require(value.casefold() not in text, f"{what} of another person stands in the copy")
+
+    def test_opt_out(self) -> None:
+        """Opting out is confirmed with `OptedOut` (or kept open as `Pending`), doing it again is harmless, and nothing is erased by it.
+
+        Mend: answer what the vendor confirmed; a second opt-out that the vendor refuses as done is `OptedOut` too."""
+        self._need(Verb.OPT_OUT)
+        with self._world(self.person) as w:
+            for match in self._find(w, self.person):
+                for _ in range(2):
+                    outcome = w.connector.dsr_opt_out(w.http.api(operation_key="opt-out"), match)
+                    require(isinstance(outcome, OptedOut | Pending | Absent), f"{match.resource}: {said(outcome)} to an opt-out")
+            require(bool(w.http.log), "nobody was asked")
+            require(w.sandbox.holds(self.person.email), "opting out erased the person")
