@@ -6,7 +6,6 @@ with a batch lookup search for many people in one call.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -78,8 +77,8 @@ class Planner:
             self._search(requests, searching, chosen, {number: requests[number].subject.identities for number in searching})
             halted.update(self._drain(searching))
             for _ in range(LONGEST_CHAIN):
-                revealed = self._revealed(searching)
-                if not self._search(requests, searching, chosen, revealed):
+                revealed = self._revealed(requests, searching)
+                if not revealed or not self._search(requests, list(revealed), chosen, revealed):
                     break
                 halted.update(self._drain(searching))
         return self._write(requests, numbers, chosen, halted, broken or {})
@@ -107,16 +106,15 @@ class Planner:
                     for identity in _usable(source.connector, identities.get(number, ())):
                         if (number, source.name, identity.key) not in usable:
                             usable[number, source.name, identity.key] = _PLACEHOLDER
-                            payload = {"identities": [json.loads(identity.model_dump_json())], "scope": request.scope.value}
+                            payload = {"identities": [identity.model_dump(mode="json")], "scope": request.scope.value}
                             new.append(NewTask(number, source.name, "find", "ready", now, payload))
             self._ledger.tasks.add(connection, new, now)
         return len(new)
 
-    def _revealed(self, numbers: Sequence[str]) -> dict[str, list[AnyIdentity]]:
+    def _revealed(self, requests: Mapping[str, Request], numbers: Sequence[str]) -> dict[str, list[AnyIdentity]]:
         """For each case the identities that sources revealed and that may open others: account ids, and only unambiguous ones."""
         with reading(self._ledger.engine) as connection:
             found = self._ledger.tasks.of(connection, numbers, actions=["find"])
-            requests = self._ledger.cases.requests(connection, numbers)
         revealed: dict[str, dict[tuple[str, ...], list[AnyIdentity]]] = {}
         for task in found:
             for identity in _identities_in(task):

@@ -56,10 +56,10 @@ class _Bucket:
 
     def __init__(self, limit: RateLimit) -> None:
         self.limit = limit
-        # A burst is paid for with the same share of the rate: 2 %, or 5 % where a window is so long that a person would sit and wait.
-        burst = max(1, limit.calls // (20 if limit.per >= 60 else 50))
-        # Between two requests that leave one window apart lies a network whose delay varies: 30 ms are kept for that.
-        margin = max(0.03, limit.per * 0.002)
+        # A burst is paid for with the same share of the rate: 1 %, or 5 % where a window is so long that a person would sit and wait.
+        burst = max(1, limit.calls // (20 if limit.per >= 60 else 100))
+        # Between two requests that leave one window apart lies a network whose delay varies: 40 ms are kept for that.
+        margin = max(0.04, limit.per * 0.002)
         self.interval = (limit.per + margin) / (limit.calls - (burst - 1))
         self.tolerance = self.interval * (burst - 1)
         self.free_at = 0.0
