@@ -179,7 +179,8 @@ class Connector:
     ``find_many(api, subjects) -> Sequence[Sequence[Match]]``
         The same for up to `find_batch_size` people in one call, for vendors with a batch lookup.
     ``erase(api, match) -> Outcome`` or ``erase_many(api, matches) -> Sequence[Outcome | DsrError]``
-        Erase one match, or up to `batch_size` of them. A 404 raised by `api` means `Absent` by itself.
+        Erase one match, or up to `batch_size` of them. In `erase` a 404 raised by `api` means `Absent` by itself; of a batch it would
+        not say whose it is, so `erase_many` reads it itself.
     ``export(api, match) -> Iterator[Record]``
         Everything behind a match.
     ``opt_out(api, match) -> Outcome``

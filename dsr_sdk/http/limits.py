@@ -58,8 +58,8 @@ class _Bucket:
         self.limit = limit
         # A burst is paid for with the same share of the rate: 1 %, or 5 % where a window is so long that a person would sit and wait.
         burst = max(1, limit.calls // (20 if limit.per >= 60 else 100))
-        # Between two requests that leave one window apart lies a network whose delay varies: 40 ms are kept for that.
-        margin = max(0.04, limit.per * 0.002)
+        # Between two requests that leave one window apart lies a network whose delay varies: 45 ms are kept for that.
+        margin = max(0.045, limit.per * 0.002)
         self.interval = (limit.per + margin) / (limit.calls - (burst - 1))
         self.tolerance = self.interval * (burst - 1)
         self.free_at = 0.0
