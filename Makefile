@@ -36,8 +36,7 @@ bench: $(INSTALLED) ## the measurements of docs/performance.md
 	$(BIN)/python -m benchmarks
 
 docs: $(INSTALLED) ## build the documentation into site/
-	$(BIN)/uv pip install --quiet -c constraints.txt --group docs
-	$(BIN)/zensical build --clean
+	$(BIN)/zensical build --clean --strict
 
 clean: ## remove what was made
 	rm -rf $(VENV) .demo site .mypy_cache .ruff_cache .pytest_cache
@@ -48,5 +47,5 @@ $(INSTALLED): pyproject.toml constraints.txt $(CONNECTORS)
 	@test -x $(BIN)/python || $(PYTHON) -m venv --without-pip $(VENV)
 	@echo "installing into $(VENV) ..."
 	@$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check -c constraints.txt uv
-	@$(BIN)/uv pip install --quiet -c constraints.txt --group dev -e '.[host,keyring,postgres,testing]' $(foreach project,$(CONNECTORS),-e $(dir $(project)))
+	@$(BIN)/uv pip install --quiet -c constraints.txt --group dev --group docs -e '.[host,keyring,postgres,testing]' $(foreach project,$(CONNECTORS),-e $(dir $(project)))
 	@touch $@

@@ -78,7 +78,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built site, from a copy: building writes beside what it reads. Strict: a broken link or anchor ends the build."""
     zensical = Path(sys.executable).parent / "zensical"
     if not zensical.exists():
-        pytest.skip("zensical is not installed (make docs installs it)")
+        pytest.skip("zensical is not installed (make test installs it)")
     directory = tmp_path_factory.mktemp("site")
     shutil.copy(ROOT / "mkdocs.yml", directory)
     shutil.copytree(DOCS, directory / "docs", ignore=shutil.ignore_patterns("__pycache__"))

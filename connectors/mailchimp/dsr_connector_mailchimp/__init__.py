@@ -62,6 +62,7 @@ class Mailchimp(Connector):
     docs = "https://mailchimp.com/developer/marketing/api/"
     evidence = (Evidence.SANDBOX, Evidence.SPEC, Evidence.RECORDINGS)
     identified_by = (Email,)
+    connections = 10
     holds = (
         Holds("member", data=("user.name", "user.contact", "user.location", "user.device.ip_address", "user.privacy_preferences", "user.unique_id")),
         Holds("activity", data=("user.behavior",), erased_with="member"),
