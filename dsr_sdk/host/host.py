@@ -13,13 +13,14 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from dsr_sdk.connector import Process
-from dsr_sdk.engine import Drained, Options, Plan, Planner, Progress, Report, report
+from dsr_sdk.engine import Drained, Options, Plan, Planner, Progress, Report, SourceReport, Status, report
 from dsr_sdk.engine.settle import again, finish_cases, release
 from dsr_sdk.errors import ApprovalError, ConfigError, DsrError, LedgerError, RequestError
 from dsr_sdk.host.approval import approve
@@ -356,7 +357,15 @@ class Host:
         """How a case stands, source by source."""
         plan = self.latest_plan(case)
         with reading(self.ledger.engine) as connection:
-            return report(self.ledger.cases.get(connection, case), plan, self.ledger.tasks.of(connection, [case]))
+            stands = report(self.ledger.cases.get(connection, case), plan, self.ledger.tasks.of(connection, [case]))
+        return replace(stands, sources=tuple(self._usable(row) for row in stands.sources))
+
+    def _usable(self, row: SourceReport) -> SourceReport:
+        """Work that waits for a data source which is no longer there, or cannot be used, waits in vain: say so."""
+        if row.source in self.registry.sources or row.status not in (Status.PLANNED, Status.WAITING, Status.PENDING):
+            return row
+        why = str(self.broken[row.source]) if row.source in self.broken else "this data source is not configured any more"
+        return replace(row, status=Status.FAILED, detail=why)
 
     def history(self, case: str) -> list[dict[str, Any]]:
         """The audit events of a case."""
@@ -430,18 +439,20 @@ class Host:
 
         Raises:
             RequestError: Work is still under way for it.
+            LedgerError: It is shredded already; what an earlier call could not purge, because someone was reading, is purged now.
         """
         with writing(self.ledger.engine) as connection:
             book = Book(_now())
             current = self.ledger.cases.get(connection, case)
-            if current.shredded:
-                raise LedgerError("the case is shredded already", source=case)
             if current.status == "approved":
                 raise RequestError("the case is not finished", source=case, fix=f"finish it first: dsr status {case}")
-            self.ledger.cases.shred(connection, case, book, by)
-            self.ledger.write(connection, book)
+            if not current.shredded:
+                self.ledger.cases.shred(connection, case, book, by)
+                self.ledger.write(connection, book)
         shutil.rmtree(self.spool / case, ignore_errors=True)
         purge_deleted(self.ledger.engine)
+        if current.shredded:
+            raise LedgerError("the case is shredded already", source=case)
 
     def _closed(self, cases: Sequence[str]) -> None:
         hook = self.registry.manager.hook

@@ -570,3 +570,16 @@ def test_no_trace_of_a_person_or_a_secret(sqlite_world: World, caplog: pytest.Lo
         for name, content in _files(world.directory).items():
             assert trace.encode() not in content, name
     assert crm.calls
+
+
+def test_work_of_a_source_that_is_gone_is_not_passed_over_in_silence(world: World) -> None:
+    """A data source taken out of the configuration while an erasure was due there: the status says so, and the case stays open."""
+    world.add("crm", Toy, None, CANARY)
+    host = world.open()
+    case = host.submit(deletion(CANARY))
+    host.approve(host.plan(case))
+    assert host.status(case).sources[0].status is Status.PLANNED
+    host.registry.close("crm")
+    (row,) = host.status(case).sources
+    assert (row.status, row.detail) == (Status.FAILED, "this data source is not configured any more")
+    assert not host.status(case).settled
