@@ -208,6 +208,9 @@ class Connector:
     find_batch_size: ClassVar[int] = 1
     lag: ClassVar[timedelta] = timedelta(0)
     """How long after an erasure `find` may still see it (index lag, a vendor's own delay): verification waits this long."""
+    blind_spot: ClassVar[str] = ""
+    """What the data source may hold that `find` has no way to see, in a sentence; empty when there is nothing. Every plan warns of it, so that
+    *nothing found* is not read as *nothing there*."""
     repeatable: ClassVar[bool] = True
     """Whether erasing the same match twice is harmless. If not, `recover` must be implemented."""
     idempotency_header: ClassVar[str | None] = None

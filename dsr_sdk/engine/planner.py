@@ -252,7 +252,8 @@ class _Source:
             return self._not_searched(row)
         unfinished = [task for task in newest.values() if task.state != "done"]
         matches = self._matches(newest.values())
-        warnings = tuple(self._warnings(matches))
+        blind = (f"cannot be searched: {self._connector.blind_spot}",) if self._connector.blind_spot else ()
+        warnings = (*blind, *self._warnings(matches))
         if unfinished:
             error = next((task.error for task in unfinished if task.error), None)
             why = str(error["message"]) if error else self._halted or "the search is still under way"

@@ -282,3 +282,13 @@ def _tasks(host: Any, case: str, source: str) -> list[Any]:
 
     with reading(host.ledger.engine) as connection:
         return list(host.ledger.tasks.of(connection, [case], sources=[source]))
+
+
+def test_what_cannot_be_searched_is_told_in_every_plan(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing found is not nothing there: a connector's blind spot stands in the plan as a warning, also when nobody was found."""
+    monkeypatch.setattr(Toy, "blind_spot", "faxes")
+    world.add("crm", Toy, None)
+    host = world.open()
+    row = host.plan(host.submit(deletion("nobody@example.com"))).sources[0]
+    assert row.standing is Standing.NOTHING_FOUND
+    assert row.warnings == ("cannot be searched: faxes",)

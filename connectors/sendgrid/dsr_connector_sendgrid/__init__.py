@@ -99,6 +99,7 @@ class SendGrid(Connector):
     batch_size = JOB_SIZE
     find_batch_size = SEARCH_SIZE
     lag = timedelta(hours=1)
+    blind_spot = "mail sent to someone who is no contact; where that may be, ask SendGrid to erase the address by hand"
     evidence = (Evidence.SANDBOX, Evidence.SPEC)
     docs = "https://www.twilio.com/docs/sendgrid/api-reference"
 
