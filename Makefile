@@ -47,5 +47,5 @@ $(INSTALLED): pyproject.toml constraints.txt $(CONNECTORS)
 	@test -x $(BIN)/python || $(PYTHON) -m venv --without-pip $(VENV)
 	@echo "installing into $(VENV) ..."
 	@$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check -c constraints.txt uv
-	@$(BIN)/uv pip install --quiet -c constraints.txt --group dev --group docs -e '.[host,keyring,postgres,testing]' $(foreach project,$(CONNECTORS),-e $(dir $(project)))
+	@$(BIN)/uv pip install --quiet -c constraints.txt --group dev --group docs -e '.[host,portal,oidc,keyring,postgres,testing]' $(foreach project,$(CONNECTORS),-e $(dir $(project)))
 	@touch $@

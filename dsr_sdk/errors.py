@@ -10,6 +10,7 @@ __all__ = [
     "ApprovalError",
     "AuthError",
     "ConfigError",
+    "ConflictError",
     "ContractError",
     "DsrError",
     "LedgerError",
@@ -57,6 +58,13 @@ class RequestError(DsrError):
 
     acts_next = "requester"
     exit_code = 2
+
+
+class ConflictError(RequestError):
+    """Someone else was faster, or the case is past the point where this could be decided: look at it again."""
+
+    acts_next = "operator"
+    exit_code = 5
 
 
 class ConfigError(DsrError):

@@ -15,7 +15,7 @@ from dsr_sdk._model import Model
 from dsr_sdk.errors import MissingIdentityError, RequestError
 from dsr_sdk.identity import AnyIdentity, ControllerId, Email, Identity, Name, Phone, VendorId
 
-__all__ = ["CASE_NUMBER", "Channel", "Regime", "Request", "RequestType", "Scope", "Subject", "new_case_number"]
+__all__ = ["CASE_NUMBER", "Channel", "EmailEvidence", "Regime", "Request", "RequestType", "Scope", "Subject", "new_case_number"]
 
 _I = TypeVar("_I", bound=Identity)
 
@@ -213,6 +213,22 @@ class Subject(Model):
 CustomValue = str | int | float | bool
 
 
+class EmailEvidence(Model):
+    """One e-mail that the company sent to the person, found in the person's mailbox: it helps to find them in the company's systems.
+
+    Attributes:
+        sent_at: The date of the e-mail.
+        subject: Its subject line.
+        from_address: The address in the company that sent it.
+        reply_to: Where answers to it go, when it says so.
+    """
+
+    sent_at: AwareDatetime
+    subject: str = Field(max_length=998)
+    from_address: str = Field(min_length=3, max_length=320)
+    reply_to: str | None = Field(None, max_length=320)
+
+
 class Request(Model):
     """One request of one data subject, as it came in. Frozen; its ``repr`` shows no personal data.
 
@@ -221,6 +237,7 @@ class Request(Model):
         reference: The caller's own id of the request; submitting the same reference twice gives the same case.
         received_at: When it was received (with time zone): deadlines count from here.
         custom_fields: What a controller's own form asks beyond this, at most 50 fields.
+        email_evidence: The last e-mails from the company in the person's mailbox, the newest first; of more than three the newest stay.
         language: BCP 47 tag of the language to answer in.
     """
 
@@ -232,6 +249,7 @@ class Request(Model):
     country: str | None = Field(None, pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2 code of the country of residence")
     language: str = Field("en", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")
     custom_fields: dict[str, CustomValue] = Field(default_factory=dict, max_length=50)
+    email_evidence: tuple[EmailEvidence, ...] = Field((), max_length=50)
     reference: str | None = Field(None, min_length=1, max_length=200)
     case: str = Field(default_factory=new_case_number, pattern=f"^{CASE_NUMBER.pattern}$")
     received_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
@@ -245,6 +263,11 @@ class Request(Model):
             if isinstance(item, str) and len(item) > 10_000:
                 raise ValueError("has a field longer than 10,000 characters")
         return value
+
+    @field_validator("email_evidence")
+    @classmethod
+    def _last_three(cls, value: tuple[EmailEvidence, ...]) -> tuple[EmailEvidence, ...]:
+        return tuple(sorted(value, key=lambda email: email.sent_at, reverse=True)[:3])
 
     @model_validator(mode="after")
     def _scope_is_for_deletion(self) -> Self:
@@ -295,7 +318,7 @@ _WORDS = frozenset({"bool", "float", "int", "str", *_KINDS})  # what pydantic ca
 
 
 def _known_words() -> frozenset[str]:
-    models = (Request, Subject, Email, Phone, Name, ControllerId, VendorId)
+    models = (Request, EmailEvidence, Subject, Email, Phone, Name, ControllerId, VendorId)
     return _WORDS.union(*(model.model_fields for model in models))
 
 

@@ -69,6 +69,8 @@ class World:
         self.transports: dict[str, httpx.BaseTransport] = {}
         self.vendors: dict[str, Sandbox] = {}
         self.mail = ""
+        self.tables = ""
+        """More of ``dsr.toml``: ``[workflow]`` and its neighbours."""
         self.stack = ExitStack()
         if database is None:
             shutil.copytree(template, directory, dirs_exist_ok=True)
@@ -113,7 +115,7 @@ class World:
     def write(self) -> Path:
         """Write ``dsr.toml``."""
         path = self.directory / "dsr.toml"
-        path.write_text("\n\n".join([self._base, self.mail, *self.sources.values()]))
+        path.write_text("\n\n".join([self._base, self.mail, self.tables, *self.sources.values()]))
         return path
 
     def open(

@@ -238,9 +238,13 @@ def release(connection: Connection, ledger: Ledger, registry: Registry, source: 
 
 
 def finish_cases(connection: Connection, ledger: Ledger, cases: Sequence[str], book: Book) -> list[str]:
-    """Mark those of the cases as done whose every task is finished well. A gap, a failure or an open question keeps a case open."""
+    """Mark those of the cases as done whose every task is finished well. A gap, a failure or an open question keeps a case open.
+
+    In a workflow it is a person who says that processing is over: more data sources may still be given free.
+    """
     counts = ledger.tasks.live_counts(connection, cases)
-    finished = [case for case in cases if counts[case] == 0]
+    handled = ledger.cases.in_workflow(connection, cases)
+    finished = [case for case in cases if counts[case] == 0 and case not in handled]
     if finished:
         ledger.cases.set_status(connection, finished, "done", closed_at=book.now)
         for case in finished:

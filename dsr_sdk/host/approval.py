@@ -35,6 +35,10 @@ def approve(connection: Connection, ledger: Ledger, registry: Registry, plans: S
     """
     numbers = [plan.case for plan in plans]
     ledger.cases.hold(connection, numbers)
+    for case, stage in ledger.cases.in_workflow(connection, numbers).items():
+        if stage != "process":
+            fix = f"first: dsr case accept {case}" if stage == "review" else None
+            raise ApprovalError(f"the case is in {stage}: only what is being processed can be approved", source=case, fix=fix)
     newest = ledger.plans.approvals(connection, numbers)
     existing: dict[str, list[Task]] = {}
     for task in ledger.tasks.of(connection, numbers, opened=False):

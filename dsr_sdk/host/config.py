@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 from dsr_sdk._model import Model
 from dsr_sdk.engine.work import Options
 from dsr_sdk.errors import ConfigError
+from dsr_sdk.host.settings import PortalSettings, PrivacyCenterSettings, WorkflowSettings
 from dsr_sdk.secret import resolve
 
 __all__ = ["EngineSettings", "HostConfig", "HostSettings", "MailConfig", "SourceSettings", "read_config"]
@@ -78,6 +79,9 @@ class HostConfig(Model):
     host: HostSettings
     mail: MailConfig | None = None
     engine: EngineSettings = Field(default_factory=EngineSettings)
+    workflow: WorkflowSettings | None = None
+    privacy_center: PrivacyCenterSettings = Field(default_factory=PrivacyCenterSettings)
+    portal: PortalSettings = Field(default_factory=PortalSettings)
     allow: tuple[str, ...] | None = None
     sources: dict[str, SourceSettings] = Field(default_factory=dict)
     base: Path = Path()

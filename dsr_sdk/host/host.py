@@ -25,6 +25,7 @@ from dsr_sdk.engine.settle import again, finish_cases, release
 from dsr_sdk.errors import ApprovalError, ConfigError, DsrError, LedgerError, RequestError
 from dsr_sdk.host.approval import approve
 from dsr_sdk.host.copies import make_copy
+from dsr_sdk.host.office import Office
 from dsr_sdk.host.opening import Opened, open_parts
 from dsr_sdk.host.runner import Runner
 from dsr_sdk.identity import AnyIdentity
@@ -50,7 +51,7 @@ _AUTOMATIC_RETRY = ("AuthError", "ConfigError")
 """Errors of the operator's: once the key or the URL is mended, running the case again tries again."""
 
 
-class Host:
+class Host(Office):
     """One controller's request handling over one ledger. Threads may share it. Make it with `open`."""
 
     def __init__(self, parts: Opened) -> None:
@@ -125,9 +126,12 @@ class Host:
     def _submit(self, requests: Sequence[Request]) -> list[str]:
         with writing(self.ledger.engine) as connection:
             book = Book(_now())
-            numbers = [number for number, _ in self.ledger.cases.add(connection, requests, book)]
+            taken = self.ledger.cases.add(connection, requests, book)
+            if self.config.workflow is not None:
+                new = {number for number, fresh in taken if fresh}
+                self.workflow.begin(connection, [request for request in requests if request.case in new], book)
             self.ledger.write(connection, book)
-        return numbers
+        return [number for number, _ in taken]
 
     def request(self, case: str, *, by: str | None = None) -> Request:
         """The request of a case, opened. Raises `VaultError` when it was shredded.
@@ -268,6 +272,10 @@ class Host:
     def run_all(self, *, wait: float = 0.0, on_progress: Callable[[Progress], None] = lambda progress: None) -> dict[str, Drained]:
         """Drain everything that is due, at every data source."""
         return self._runner.run(wait=wait, on_progress=on_progress)
+
+    def usable_sources(self) -> list[str]:
+        """The data sources that take part in request handling, those that are broken at the moment among them."""
+        return [*self.registry.sources, *self.broken]
 
     def stop(self) -> None:
         """Let running drains finish what is under way, and end."""

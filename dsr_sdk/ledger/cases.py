@@ -12,18 +12,26 @@ from sqlalchemy.engine import Connection
 
 from dsr_sdk.errors import LedgerError, RequestError
 from dsr_sdk.identity import Identity
+from dsr_sdk.ledger import desk
 from dsr_sdk.ledger.book import Book, chunks
 from dsr_sdk.ledger.schema import case_identities, cases, plans, suppression, tasks
 from dsr_sdk.ledger.tasks import LIVE
 from dsr_sdk.ledger.vault import CaseKey, Vault
 from dsr_sdk.request import Request
 
-__all__ = ["Case", "Cases"]
+__all__ = ["CASE_COLUMNS", "Case", "Cases", "case_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A case without its personal data."""
+    """A case without its personal data.
+
+    Attributes:
+        status: How far the engine is: received, planned, approved, done, shredded.
+        closed_at: When every data source had answered. Not the end of the case in a workflow: that is ``ended_at``.
+        stage: Where it stands in the workflow; None when the host application has one of its own. See `dsr_sdk.host.workflow`.
+        revision: Counts the decisions of people about it.
+    """
 
     number: str
     type: str
@@ -34,6 +42,17 @@ class Case:
     received_at: datetime
     closed_at: datetime | None
     shredded: bool
+    stage: str | None = None
+    stage_at: datetime | None = None
+    revision: int = 0
+    decision: str | None = None
+    reason: str | None = None
+    agent: str | None = None
+    due_at: datetime | None = None
+    verified_by: str | None = None
+    verified_at: datetime | None = None
+    duplicate_of: str | None = None
+    ended_at: datetime | None = None
 
 
 class Cases:
@@ -107,7 +126,7 @@ class Cases:
         row = connection.execute(_CASES.where(cases.c.case == number)).first()
         if row is None:
             raise LedgerError("there is no such case", source=number, fix="see: dsr status")
-        return _case(row)
+        return case_of(row)
 
     def statuses(self, connection: Connection, numbers: Sequence[str]) -> dict[str, str]:
         """The status of each case."""
@@ -123,7 +142,7 @@ class Cases:
             query = query.where(cases.c.status.in_(status))
         if after is not None:
             query = query.where(cases.c.case > after)
-        return [_case(row) for row in connection.execute(query)]
+        return [case_of(row) for row in connection.execute(query)]
 
     def requests(self, connection: Connection, numbers: Sequence[str]) -> dict[str, Request]:
         """The requests behind cases, opened. Raises `VaultError` for one that was shredded."""
@@ -167,6 +186,14 @@ class Cases:
         for chunk in chunks(numbers):
             connection.execute(update(cases).where(cases.c.case.in_(chunk)).values(status=status, closed_at=closed_at, version=cases.c.version + 1))
 
+    def in_workflow(self, connection: Connection, numbers: Sequence[str]) -> dict[str, str]:
+        """The stage of each of the cases that are in the workflow."""
+        found: dict[str, str] = {}
+        for chunk in chunks(numbers):
+            rows = connection.execute(select(cases.c.case, cases.c.stage).where(cases.c.case.in_(chunk), cases.c.stage.is_not(None)))
+            found.update((case, stage) for case, stage in rows)
+        return found
+
     def hold(self, connection: Connection, numbers: Sequence[str]) -> None:
         """Keep others from deciding about these cases until the transaction ends (PostgreSQL; SQLite has one writer anyway). Call it once
         a transaction, first, with every case it may change: then no two transactions can wait for each other crosswise.
@@ -188,7 +215,7 @@ class Cases:
                 pairs.setdefault(case, []).append(other)
         others: dict[str, Case] = {}
         for chunk in chunks(sorted({other for found in pairs.values() for other in found})):
-            others.update((row[0], _case(row)) for row in connection.execute(_CASES.where(cases.c.case.in_(chunk))))
+            others.update((row[0], case_of(row)) for row in connection.execute(_CASES.where(cases.c.case.in_(chunk))))
         return {case: [others[other] for other in sorted(found)] for case, found in pairs.items()}
 
     def shred(self, connection: Connection, number: str, book: Book, actor: str) -> None:
@@ -200,6 +227,11 @@ class Cases:
         connection.execute(update(tasks).where(tasks.c.case == number, tasks.c.state.in_(LIVE)).values(state="failed", error='{"class":"Shredded"}'))
         connection.execute(update(plans).where(plans.c.case == number).values(sealed_body=None))
         connection.execute(delete(case_identities).where(case_identities.c.case == number))
+        for table in _SEALED:
+            connection.execute(update(table).where(table.c.case == number).values(sealed=None))
+        connection.execute(update(desk.mails).where(desk.mails.c.case == number).values(next_at=None))
+        connection.execute(update(desk.links).where(desk.links.c.case == number).values(uses_left=0))
+        connection.execute(update(desk.case_sources).where(desk.case_sources.c.case == number).values(sealed_reason=None))
         self.vault.forget(number)
         book.note(number, "case.shredded", actor)
 
@@ -234,7 +266,21 @@ class Cases:
         return {case: [(source, earlier, at) for (source, earlier), at in rows.items()] for case, rows in found.items()}
 
 
-_CASES = select(
+_SEALED = (desk.messages, desk.mails, desk.links, desk.files, desk.redactions, desk.replies)
+_HANDLING = (
+    cases.c.stage,
+    cases.c.stage_at,
+    cases.c.revision,
+    cases.c.decision,
+    cases.c.reason,
+    cases.c.agent,
+    cases.c.due_at,
+    cases.c.verified_by,
+    cases.c.verified_at,
+    cases.c.duplicate_of,
+    cases.c.ended_at,
+)
+CASE_COLUMNS = (
     cases.c.case,
     cases.c.type,
     cases.c.scope,
@@ -244,9 +290,14 @@ _CASES = select(
     cases.c.received_at,
     cases.c.closed_at,
     cases.c.wrapped_key.is_(None),
+    *_HANDLING,
 )
+"""What `case_of` reads, for queries of one's own."""
+
+_CASES = select(*CASE_COLUMNS)
 
 
-def _case(row: Any) -> Case:
-    number, type_, scope, channel, regime, status, received_at, closed_at, shredded = row
-    return Case(number, type_, scope, channel, regime, status, received_at, closed_at, bool(shredded))
+def case_of(row: Any) -> Case:
+    """A case from a row of `CASE_COLUMNS`."""
+    number, type_, scope, channel, regime, status, received_at, closed_at, shredded, *handling = row
+    return Case(number, type_, scope, channel, regime, status, received_at, closed_at, bool(shredded), *handling)

@@ -34,7 +34,7 @@ __all__ = [
     "writing",
 ]
 
-REVISIONS: Final = ("0001",)
+REVISIONS: Final = ("0001", "0002")
 """Every revision under ``migrations/versions``, oldest first. A constant, so that opening a ledger need not import Alembic (376 ms)."""
 
 HEAD: Final = REVISIONS[-1]

@@ -6,37 +6,13 @@ Personal data stands only in columns named ``sealed...`` (AES-GCM under the key 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text, UniqueConstraint
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text, TypeDecorator, UniqueConstraint
-from sqlalchemy.engine import Dialect
+from dsr_sdk.ledger import desk  # noqa: F401 - its tables belong to the metadata, whoever imports it
+from dsr_sdk.ledger.columns import ROW_ID, Instant, metadata
 
 __all__ = ["Instant", "audit", "case_identities", "cases", "checkpoints", "meta", "metadata", "plans", "suppression", "tasks"]
 
-
-class Instant(TypeDecorator[datetime]):
-    """An aware datetime, stored as integer milliseconds since 1970-01-01T00:00Z: sorts and indexes alike on both databases."""
-
-    impl = BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        return None if value is None else round(value.timestamp() * 1000)
-
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else datetime.fromtimestamp(value / 1000, UTC)
-
-
-_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite's own row id must be declared INTEGER
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
 
 meta = Table(
     "meta",
@@ -61,8 +37,32 @@ cases = Table(
     Column("wrapped_key", LargeBinary, doc="the case key under the master key; NULL once the case is shredded"),
     Column("sealed_request", LargeBinary),
     Column("version", Integer, nullable=False, server_default="0"),
+    # --- the workflow's; all NULL for a host that has a workflow of its own ---
+    Column("stage", String(10), doc="review, process, reply, closed; NULL outside the workflow"),
+    Column("stage_at", Instant, doc="when it entered the stage"),
+    Column("revision", Integer, nullable=False, server_default="0", doc="counts the decisions of people; the loser of a race is told"),
+    Column("decision", String(12), doc="accepted, rejected, withdrawn, duplicate; NULL while in review"),
+    Column("reason", String(40), doc="code of the reason of a decision"),
+    Column("agent", String(200), doc="the account that it is assigned to"),
+    Column("due_at", Instant, doc="when the person must have been answered"),
+    Column("verified_by", String(20), doc="oauth, email, document, questions, controller; NULL while the identity is unproven"),
+    Column("verified_at", Instant),
+    Column("duplicate_of", String(24), doc="an older open case of the same person and type"),
+    Column("ended_at", Instant, doc="when it was closed"),
 )
 Index("ix_cases_status_received_at", cases.c.status, cases.c.received_at)
+# The requests page reads open cases by due date and closed ones by their end, a page at a time. Closed cases are not in the indexes of
+# the open ones, so working through what is open costs the same however long the history grows.
+_OPEN = cases.c.stage.is_not(None) & cases.c.ended_at.is_(None)
+for _name, _columns in (
+    ("ix_cases_open", ()),
+    ("ix_cases_open_stage", (cases.c.stage,)),
+    ("ix_cases_open_type", (cases.c.type,)),
+    ("ix_cases_open_agent", (cases.c.agent,)),
+):
+    Index(_name, *_columns, cases.c.due_at, cases.c.case, sqlite_where=_OPEN, postgresql_where=_OPEN)
+_ENDED = cases.c.ended_at.is_not(None)
+Index("ix_cases_ended", cases.c.ended_at, cases.c.case, sqlite_where=_ENDED, postgresql_where=_ENDED)
 
 case_identities = Table(
     "case_identities",
@@ -76,7 +76,7 @@ Index(None, case_identities.c.fingerprint)
 plans = Table(
     "plans",
     metadata,
-    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("id", ROW_ID, primary_key=True, autoincrement=True),
     Column("case", String(24), ForeignKey("cases.case"), nullable=False),
     Column("hash", String(64), nullable=False),
     Column("made_at", Instant, nullable=False),
@@ -89,7 +89,7 @@ Index(None, plans.c.case, plans.c.id)
 tasks = Table(
     "tasks",
     metadata,
-    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("id", ROW_ID, primary_key=True, autoincrement=True),
     Column("case", String(24), ForeignKey("cases.case"), nullable=False),
     Column("source", String(63), nullable=False),
     Column("action", String(12), nullable=False, doc="find, erase, export, opt_out, email, manual, gap, verify"),
@@ -125,7 +125,7 @@ Index(None, suppression.c.erased_at)
 audit = Table(
     "audit",
     metadata,
-    Column("seq", _Id, primary_key=True, autoincrement=True),
+    Column("seq", ROW_ID, primary_key=True, autoincrement=True),
     Column("case", String(24), nullable=False),
     Column("n", Integer, nullable=False, doc="1, 2, 3 ... within the case"),
     Column("at", Instant, nullable=False),
@@ -139,7 +139,7 @@ audit = Table(
 checkpoints = Table(
     "checkpoints",
     metadata,
-    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("id", ROW_ID, primary_key=True, autoincrement=True),
     Column("at", Instant, nullable=False),
     Column("from_seq", BigInteger, nullable=False),
     Column("to_seq", BigInteger, nullable=False),

@@ -146,6 +146,7 @@ class Vault:
         self._fingerprint = master.derive("fingerprint")
         self._signer = Ed25519PrivateKey.from_private_bytes(master.derive("signing"))
         self._check = master.derive("check")
+        self._box = CaseKey("host", master.derive("box"))
         self._keys: OrderedDict[str, tuple[bytes, CaseKey]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -182,6 +183,10 @@ class Vault:
         key = CaseKey(case, secret)
         self._remember(case, wrapped, key)
         return key
+
+    def box(self) -> CaseKey:
+        """The key that seals what belongs to the host and to no case: second factors of agents, letters to them."""
+        return self._box
 
     def forget(self, case: str) -> None:
         """Drop the unwrapped key of ``case``, when there is one. A key handed out before stays usable by who holds it."""

@@ -1,0 +1,155 @@
+"""When the person must have been answered, and why on that day. Clocks of the law, as data.
+
+Every rule names its source. A month is a calendar month, clamped to the end of a shorter one; "45 days" are calendar days; working
+days leave out Saturdays, Sundays and the holidays that the host is told.
+"""
+
+from __future__ import annotations
+
+import calendar
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from dsr_sdk.request import Regime, Request, RequestType
+
+if TYPE_CHECKING:
+    from dsr_sdk.host.settings import WorkflowSettings
+
+__all__ = ["CLOCKS", "Clock", "Due", "due", "extended", "regime_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A moment, and the rule that leads to it."""
+
+    at: datetime
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """How long a law gives.
+
+    Attributes:
+        respond: ``1 months``, ``45 days``, ``15 bdays`` (working days).
+        extend: What may be added once, in the same words; None when nothing may.
+        opt_out: The time for *do not sell* and *do not mail*, where it differs.
+        rolls: Whether an end on a day off moves to the next working day.
+        source: Where it is written.
+    """
+
+    respond: str
+    extend: str | None
+    source: str
+    opt_out: str | None = None
+    rolls: bool = False
+
+
+_US = Clock("45 days", "45 days", "the state's privacy act")
+CLOCKS: dict[Regime, Clock] = {
+    Regime.EU_GDPR: Clock("1 months", "2 months", "GDPR art. 12(3), Regulation 1182/71 art. 3(4)", rolls=True),
+    Regime.UK_GDPR: Clock("1 months", "2 months", "UK GDPR art. 12A", rolls=True),
+    Regime.US_CA_CCPA: Clock("45 days", "45 days", "11 CCR 7021(b); opt-outs 11 CCR 7026(f)", opt_out="15 bdays"),
+    Regime.US_CA_DELETE_ACT: Clock("45 days", None, "Cal. Civ. Code 1798.99.86(c)"),
+    **dict.fromkeys((Regime.US_VA, Regime.US_CO, Regime.US_CT, Regime.US_UT, Regime.US_TX, Regime.US_OR, Regime.US_MT), _US),
+    **dict.fromkeys((Regime.US_DE, Regime.US_NE, Regime.US_NH, Regime.US_NJ, Regime.US_TN, Regime.US_MN, Regime.US_MD), _US),
+    **dict.fromkeys((Regime.US_IN, Regime.US_KY, Regime.US_RI, Regime.US_OK, Regime.US_LA, Regime.US_AL, Regime.US_VT), _US),
+    Regime.US_FL: Clock("45 days", "15 days", "Fla. Stat. 501.706"),
+    Regime.US_IA: Clock("90 days", "45 days", "Iowa Code 715D.3"),
+    Regime.BR_LGPD: Clock("15 days", None, "LGPD art. 19"),
+    Regime.CA_PIPEDA: Clock("30 days", "30 days", "PIPEDA s. 8(3), 8(4)"),
+    Regime.CA_QC_LAW25: Clock("30 days", None, "Quebec P-39.1 s. 32"),
+    Regime.AU_APP: Clock("30 days", None, "APP 12.4; for organisations a reasonable period, about 30 days by OAIC guidance"),
+    Regime.CH_FADP: Clock("30 days", "30 days", "FADP art. 25(7); the law sets no limit to an extension, we do"),
+    Regime.IN_DPDP: Clock("90 days", None, "DPDP Rules 2025, rule 14: the longest that may be published"),
+    Regime.KR_PIPA: Clock("10 days", None, "PIPA Enforcement Decree art. 41"),
+    Regime.TW_PDPA: Clock("30 days", "30 days", "Taiwan PDPA art. 13(2)"),
+    Regime.SG_PDPA: Clock("30 days", None, "PDP Regulations 2021, reg. 5"),
+    Regime.TH_PDPA: Clock("30 days", None, "Thailand PDPA s. 30"),
+    Regime.ZA_POPIA: Clock("30 days", None, "POPIA s. 23 with PAIA s. 25"),
+    Regime.SA_PDPL: Clock("30 days", None, "PDPL Implementing Regulation art. 3"),
+    Regime.TR_KVKK: Clock("30 days", None, "KVKK art. 13(2)"),
+    Regime.NZ_PA2020: Clock("20 bdays", None, "Privacy Act 2020 s. 44"),
+}
+
+_DEFAULT = Clock("1 months", None, "no law is known: the shortest that is common")
+_TAIWAN_ACCESS = Clock("15 days", "15 days", "Taiwan PDPA art. 13(1)")
+_EU = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK IS LI NO"
+_BY_COUNTRY: dict[str, Regime] = {
+    **dict.fromkeys(_EU.split(), Regime.EU_GDPR),
+    "GB": Regime.UK_GDPR,
+    "BR": Regime.BR_LGPD,
+    "CA": Regime.CA_PIPEDA,
+    "AU": Regime.AU_APP,
+    "CH": Regime.CH_FADP,
+    "IN": Regime.IN_DPDP,
+    "KR": Regime.KR_PIPA,
+    "TW": Regime.TW_PDPA,
+    "SG": Regime.SG_PDPA,
+    "TH": Regime.TH_PDPA,
+    "ZA": Regime.ZA_POPIA,
+    "SA": Regime.SA_PDPL,
+    "TR": Regime.TR_KVKK,
+    "NZ": Regime.NZ_PA2020,
+}
+
+
+def regime_of(request: Request, settings: WorkflowSettings) -> Regime | None:
+    """The law of a request: what it names, else what its country tells, else the host's own. The United States tell none: a state is needed."""
+    return request.regime or _BY_COUNTRY.get(request.country or "") or settings.regime
+
+
+def due(regime: Regime | None, type: RequestType, start: datetime, *, holidays: Collection[date] = ()) -> Due:
+    """When a request received at `start` must have been answered."""
+    clock = _clock(regime, type)
+    span = clock.opt_out if clock.opt_out and type in (RequestType.DO_NOT_SELL, RequestType.DO_NOT_MAIL) else clock.respond
+    return Due(_after(start, [span], clock, holidays), f"{span} ({clock.source})")
+
+
+def extended(regime: Regime | None, type: RequestType, start: datetime, *, holidays: Collection[date] = ()) -> Due | None:
+    """The same with the extension the law allows; None when it allows none."""
+    clock = _clock(regime, type)
+    if clock.extend is None or (clock.opt_out and type in (RequestType.DO_NOT_SELL, RequestType.DO_NOT_MAIL)):
+        return None
+    spans = [clock.respond, clock.extend]
+    return Due(_after(start, spans, clock, holidays), f"{' and '.join(spans)} ({clock.source})")
+
+
+def _clock(regime: Regime | None, type: RequestType) -> Clock:
+    if regime is Regime.TW_PDPA and type is RequestType.COPY:
+        return _TAIWAN_ACCESS
+    return CLOCKS.get(regime, _DEFAULT) if regime else _DEFAULT
+
+
+def _after(start: datetime, spans: list[str], clock: Clock, holidays: Collection[date]) -> datetime:
+    months = sum(int(span.split()[0]) for span in spans if span.endswith(" months"))
+    end = _months_later(start, months) if months else start
+    for span in spans:
+        number, unit = span.split()
+        if unit == "days":
+            end += timedelta(days=int(number))
+        elif unit == "bdays":
+            end = _working_days_later(end, int(number), holidays)
+    while clock.rolls and _is_off(end.date(), holidays):
+        end += timedelta(days=1)
+    return end
+
+
+def _months_later(moment: datetime, months: int) -> datetime:
+    years, month = divmod(moment.month - 1 + months, 12)
+    year = moment.year + years
+    return moment.replace(year=year, month=month + 1, day=min(moment.day, calendar.monthrange(year, month + 1)[1]))
+
+
+def _working_days_later(moment: datetime, days: int, holidays: Collection[date]) -> datetime:
+    while days:
+        moment += timedelta(days=1)
+        if not _is_off(moment.date(), holidays):
+            days -= 1
+    return moment
+
+
+def _is_off(day: date, holidays: Collection[date]) -> bool:
+    return day.weekday() >= 5 or day in holidays
