@@ -23,13 +23,16 @@ from dsr_sdk.engine.work import EFFECTS, Acted, Broke, Options, Result, Unit, un
 from dsr_sdk.errors import AuthError, ConfigError, DsrError, LedgerError
 from dsr_sdk.ledger.book import Book
 from dsr_sdk.ledger.database import LedgerBusy, reading, writing
-from dsr_sdk.ledger.locks import try_lock
+from dsr_sdk.ledger.locks import SourceLock
 from dsr_sdk.ledger.store import Ledger
 from dsr_sdk.ledger.tasks import Task, Update
 from dsr_sdk.registry import DataSource, Registry
 from dsr_sdk.request import RequestType
 
 __all__ = ["Drain", "Drained", "Progress"]
+
+_LOCK_SECONDS = 2.0
+"""How often a drain asks the server whether its lock still holds (PostgreSQL; a file's lock is not lost)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,25 +122,45 @@ class Drain:
         self._halted_by: DsrError | None = None
         self._errors_in_a_row = 0
         self._guard = threading.Lock()
+        self._lock = SourceLock(ledger.engine, source.name)
+        self._lost = False
+        self._asked_at = time.monotonic()
         self._chunk = max(options.group, source.connector.batch_size * source.threads, source.connector.find_batch_size * source.threads)
 
     def run(self) -> Drained:
         """Drain until nothing is due. Raises `LedgerError` when the ledger cannot be used; everything else is in the answer."""
         drained = Drained(self._source.name)
-        with try_lock(self._ledger.engine, self._source.name) as held:
-            if not held:
-                drained.busy = True
-                return drained
+        if not self._lock.acquire():
+            drained.busy = True
+            return drained
+        try:
             try:
                 self._loop(drained)
             finally:
                 self._wind_up(drained)
+        finally:
+            self._lock.release()
         return drained
+
+    def _ours(self) -> bool:
+        """Whether the source is still ours alone. A server that ended our session (PostgreSQL) has given it to whoever asks: then nothing
+        new is begun here, and what is left is the other's. What is under way was journalled, and is still written down."""
+        if self._lost or time.monotonic() - self._asked_at < _LOCK_SECONDS:
+            return not self._lost
+        self._asked_at = time.monotonic()
+        if not self._lock.still_held():
+            self._lost = True
+            self._halted_by = LedgerError("the lock on this data source was lost", source=self._source.name, fix="run again")
+            self._halted.set()
+        return not self._lost
 
     def _wind_up(self, drained: Drained) -> None:
         """End the workers. When the drain broke off, what was not begun stays due, and what was done meanwhile is still written down."""
         with contextlib.suppress(LedgerError):  # what broke the drain off is told already, and every intent is journalled
-            self._give_back()
+            if self._ours():
+                self._give_back()
+            else:
+                self._unbegun()
         for _ in self._workers:
             self._inbox.put(None)
         for worker in self._workers:
@@ -155,9 +178,13 @@ class Drain:
         while True:
             results = self._results
             # New work is taken while at most half a chunk is under way, so that batches are full and workers never run dry.
+            ours = self._ours()
             halting = self._halting()
-            if halting:
+            if halting and ours:
                 self._give_back()
+            elif halting:
+                for task in self._unbegun():
+                    self._flying.pop(task.id, None)
             claim = not halting and len(self._flying) - len(results) <= self._chunk // 2
             claimed = self._commit(results, drained, claim=claim)
             self._hand_out(claimed)

@@ -784,3 +784,47 @@ def _tasks(host: Any, case: str) -> list[Any]:
 
     with reading(host.ledger.engine) as connection:
         return list(host.ledger.tasks.of(connection, [case]))
+
+
+# --- the lock ----------------------------------------------------------------------------------------------------------------------
+
+
+class _Cutting(ToyVendor):
+    """A vendor in the middle of whose work the database server ends every session that holds a lock on a data source."""
+
+    def __init__(self, cut: Any) -> None:
+        super().__init__()
+        self.cut = cut
+        self.deletes = 0
+
+    @route("DELETE", "/v1/contacts/{id}")
+    def delete(self, call: Call) -> Answer:
+        self.deletes += 1
+        if self.deletes == 5:
+            self.cut()
+        return super().delete(call)
+
+
+def test_a_drain_whose_lock_was_lost_begins_nothing_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server ended the session that held the lock: someone else may be draining by now. Resumed, everything is done, and once."""
+    if world.database is None:
+        pytest.skip("a file's lock is held by the operating system, and is not lost")
+    monkeypatch.setattr("dsr_sdk.engine.drain._LOCK_SECONDS", 0.0)
+
+    def cut() -> None:
+        with host.ledger.engine.connect() as connection:
+            connection.execute(text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"))
+
+    people = [f"p{n}@example.com" for n in range(60)]
+    vendor = _Cutting(cut)
+    world.add("crm", Toy, vendor, *people, threads=2)
+    host = world.open(options=dataclasses.replace(FAST, group=4))
+    cases = host.submit_many([deletion(email) for email in people])
+    host.approve_many(host.plan_many(cases))
+    first = host.run_all()["crm"]
+    assert "lock" in str(first.halted)
+    assert vendor.deletes < 20
+    host.run_all()
+    assert not vendor.contacts
+    assert vendor.deletes == 60
+    assert {host.status(case).status for case in cases} == {"done"}
