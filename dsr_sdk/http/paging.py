@@ -18,6 +18,10 @@ __all__ = ["Cursor", "LinkHeader", "NextUrl", "Offset", "PageNumber", "Paging", 
 
 MAX_PAGES = 10_000
 
+SMALLEST_CAP = 10
+"""No vendor gives fewer items a page than this when more were asked for. A page of at least so many may therefore be one that the vendor
+quietly made shorter, and only the next page tells; a page of fewer is the last, and costs no call more."""
+
 
 def at(body: Any, path: str) -> Any:
     """The value at a dotted path (``meta.after_cursor``); None when any step is missing. The empty path is the body itself."""
@@ -105,7 +109,11 @@ class StartingAfter:
 
 @dataclass(frozen=True, slots=True)
 class PageNumber:
-    """Pages are numbered; a page shorter than ``size`` is the last, unless ``total`` (a path to the number of pages) says otherwise."""
+    """Pages are numbered; ``total`` is the path to their number when the vendor gives one.
+
+    Without it a page of fewer than ten items is the last, and a longer one that is shorter than ``size`` is followed by a look at the next:
+    a vendor that gives 50 where 100 were asked for is noticed (`RejectedError`), and nobody is left out.
+    """
 
     items: str
     param: str = "page"
@@ -126,12 +134,16 @@ class PageNumber:
             if not items:
                 raise RejectedError(f"{reply.call} promises another page after one without items", status=reply.status)
             return {self.param: page + 1, self.size_param: self.size}
-        return {self.param: page + 1, self.size_param: self.size} if len(items) >= self.size else None
+        if items and sent % self.size:
+            raise RejectedError(
+                f"{reply.call} gives {sent} items a page where {self.size} were asked for", status=reply.status, fix=f"set size={sent}"
+            )
+        return {self.param: page + 1, self.size_param: self.size} if len(items) >= min(self.size, SMALLEST_CAP) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Offset:
-    """Items are counted; ``total`` is the path to their number when the vendor gives one."""
+    """Items are counted; ``total`` is the path to their number when the vendor gives one. Without it a page of fewer than ten is the last."""
 
     items: str
     param: str = "offset"
@@ -145,8 +157,8 @@ class Offset:
     def next_page(self, reply: Reply, items: list[Any], sent: int) -> Mapping[str, Any] | None:
         seen = sent + len(items)
         total = at(reply.json(), self.total) if self.total else None
-        more = seen < total if isinstance(total, int) else len(items) >= self.size
-        if more and not items:
+        more = seen < total if isinstance(total, int) else len(items) >= min(self.size, SMALLEST_CAP)
+        if more and not items and self.total:
             raise RejectedError(f"{reply.call} promises more items after a page without any", status=reply.status)
         return {self.param: seen, self.size_param: self.size} if more else None
 

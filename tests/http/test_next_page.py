@@ -268,6 +268,25 @@ def test_ends(paging: Paging, pages: list[Any], found: list[Any]) -> None:
     assert len(asked) == len(pages)
 
 
+def test_a_vendor_that_gives_shorter_pages_leaves_nobody_out() -> None:
+    """Fifty where a hundred were asked for: counted by items everyone is read; counted by pages it is an error that names the size."""
+    many = [{"data": list(range(start, min(start + 50, 120)))} for start in (0, 50, 100)]
+    found, asked = all_of(Offset("data", size=100), *many, {"data": []})
+    assert found == list(range(120))
+    assert [call.params["offset"] for call in asked] == ["0", "50", "100", "120"]
+    with pytest.raises(RejectedError, match=r"gives 50 items a page where 100 were asked for.*size=50"):
+        all_of(PageNumber("data", size=100), *many)
+
+
+def test_a_long_last_page_costs_one_look() -> None:
+    """Twelve of a hundred may be all there is, or all that the vendor gives at once: the next page tells. Nine are all there is."""
+    for paging in (Offset("data", size=100), PageNumber("data", size=100)):
+        found, asked = all_of(paging, {"data": list(range(12))}, {"data": []})
+        assert (len(found), len(asked)) == (12, 2)
+        found, asked = all_of(paging, {"data": list(range(9))})
+        assert (len(found), len(asked)) == (9, 1)
+
+
 def test_page_size_is_asked_for() -> None:
     """Every strategy that has a size says so to the vendor."""
     for paging, parameter in (
