@@ -1,6 +1,7 @@
 """Makes the parts of the documentation that repeat what the code declares. Run it after changing a connector or the request:
 
-python docs/generate.py            # writes docs/catalogue.md, docs/testing/checks.md, docs/schemas/request.json and the table in README.md
+python docs/generate.py            # writes docs/catalogue.md, docs/testing/checks/, docs/schemas/request.json, the table in README.md, the checks
+                                   # in mkdocs.yml, and of each connector evidence.json and the line in its README
 python docs/generate.py --check    # writes nothing; says what is out of date, and fails
 """
 
@@ -17,18 +18,22 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from generate_checks import navigation, pages, table
 from pydantic import SecretStr
 
 from dsr_sdk import Anonymized, Connector, ConnectorConfig, Evidence, Holds, Process, Request, Retained, Verb
 from dsr_sdk.http import RateLimit
-from dsr_sdk.testing._claims import cassettes_in
-from dsr_sdk.testing._standard import standard_checks
-from dsr_sdk.testing.suite import ConnectorSuite
+from dsr_sdk.testing._claims import SHIPPED, Provenance, cassettes_in, summary, written
+from dsr_sdk.testing._packaged import package_of
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = {"email": "e-mail address", "phone": "telephone number", "controller_id": "your own id", "vendor_id": "the vendor's id", "name": "name"}
 LABELS = {Verb.ERASE: "erases", Verb.EXPORT: "copies", Verb.OPT_OUT: "opts out", Verb.EMAIL: "is written to"}
+CHECKS = ROOT / "docs" / "testing" / "checks"
 TABLE = re.compile(r"(<!-- connectors:[^\n]*-->\n).*?(<!-- /connectors -->)", re.DOTALL)
+NAVIGATION = re.compile(r"( *# checks:[^\n]*\n).*?( *# /checks\n)", re.DOTALL)
+LINE = re.compile(r"<!-- provenance:[^\n]*-->\n.*?<!-- /provenance -->\n\n", re.DOTALL)
+EVIDENCE = re.compile(r"^## Evidence\n\n", re.MULTILINE)
 
 
 def connectors() -> list[type[Connector]]:
@@ -48,14 +53,21 @@ def connectors() -> list[type[Connector]]:
 
 def outputs() -> Mapping[Path, str]:
     """Every generated file with what should be in it."""
-    readme = ROOT / "README.md"
+    readme, site = ROOT / "README.md", ROOT / "mkdocs.yml"
     listed = connectors()
     return {
         ROOT / "docs" / "catalogue.md": catalogue(listed),
-        ROOT / "docs" / "testing" / "checks.md": checks(),
         ROOT / "docs" / "schemas" / "request.json": json.dumps(Request.model_json_schema(), indent=2, ensure_ascii=False) + "\n",
+        **{CHECKS / name: text for name, text in pages().items()},
+        site: NAVIGATION.sub(lambda match: match[1] + navigation() + match[2], site.read_text(encoding="utf-8")),
         readme: TABLE.sub(lambda match: match[1] + overview(listed) + match[2], readme.read_text(encoding="utf-8")),
+        **{path: text for connector in listed if _tapes(connector) for path, text in provenance(connector).items()},
     }
+
+
+def orphans() -> list[Path]:
+    """Pages of checks that are gone."""
+    return sorted(set(CHECKS.glob("*.md")) - {CHECKS / name for name in pages()})
 
 
 # --- the table of the README -------------------------------------------------------------------------------------------------------
@@ -64,7 +76,7 @@ def outputs() -> Mapping[Path, str]:
 def overview(listed: Iterable[type[Connector]]) -> str:
     """One row a connector."""
     rows = [_overview_row(connector) for connector in listed]
-    return _table(("connector", "process", "finds by", "erases", "copies", "retained", "evidence"), rows)
+    return table(("connector", "process", "finds by", "erases", "copies", "retained", "evidence", "cassettes"), rows)
 
 
 def _overview_row(connector: type[Connector]) -> tuple[str, ...]:
@@ -77,6 +89,7 @@ def _overview_row(connector: type[Connector]) -> tuple[str, ...]:
         _does(connector, Verb.EXPORT),
         _names(retained) or "nothing" if connector.process is Process.AUTOMATED else "-",
         _evidence(connector),
+        summary(_tapes(connector)) or "-",
     )
 
 
@@ -116,20 +129,20 @@ def _entry(connector: type[Connector]) -> str:
         ("at a time", _at_a_time(connector)),
         ("verified", f"{_duration(connector.lag)} after the erasure" if connector.lag else "at once"),
         ("evidence", _evidence(connector)),
-        *([("cassettes", cassettes)] if (cassettes := _cassettes(connector)) else []),
+        *([("cassettes", _line(tapes))] if (tapes := _tapes(connector)) else []),
         *((f"exempt from {check}", reason) for check, reason in connector.exempt.items()),
         ("vendor's documentation", f"<{connector.docs}>" if connector.docs else "-"),
         ("README", f"`{_readme(connector)}`"),
     ]
     if connector.process is not Process.AUTOMATED:
         facts = [fact for fact in facts if fact[0] not in ("retained", "limits", "at a time", "verified")]
-    parts = [f"## {connector.title}\n", inspect.cleandoc(connector.__doc__ or "").replace("\n", " ") + "\n", _table(("", ""), facts)]
+    parts = [f"## {connector.title}\n", inspect.cleandoc(connector.__doc__ or "").replace("\n", " ") + "\n", table(("", ""), facts)]
     if connector.holds:
         rows = [_resource(holds) for holds in connector.holds]
-        parts += ["What it holds:\n", _table(("resource", "data", "on erasure", "in the copy"), rows)]
+        parts += ["What it holds:\n", table(("resource", "data", "on erasure", "in the copy"), rows)]
     settings = list(_settings(connector))
     if settings:
-        parts += ["Its settings:\n", _table(("setting", "unless given", ""), settings)]
+        parts += ["Its settings:\n", table(("setting", "unless given", ""), settings)]
     return "\n".join(parts)
 
 
@@ -198,77 +211,50 @@ def _evidence(connector: type[Connector]) -> str:
     return ", ".join(layer.value for layer in Evidence if layer in connector.evidence) or "-"
 
 
-def _cassettes(connector: type[Connector]) -> str:
-    """Where the connector's cassettes say they come from; the same said once."""
-    said = [
-        f"recorded from the {'sandbox' if one.recorded_from == 'sandbox' else 'vendor'} on {one.recorded_on}, API {one.api_version}"
-        for one in cassettes_in(ROOT / _readme(connector).rpartition("/")[0] / "tests" / "cassettes")
-    ]
-    return "; ".join(dict.fromkeys(said))
-
-
 def _names(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [head, tuple("---" for _ in head), *(tuple(cell.replace("|", "\\|").replace("\n", " ") for cell in row) for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n".replace("|  |", "| |") for line in lines)
+# --- where cassettes come from -------------------------------------------------------------------------------------------------------
 
 
-# --- the page of checks --------------------------------------------------------------------------------------------------------------
+def provenance(connector: type[Connector]) -> dict[Path, str]:
+    """What a connector tells of its cassettes: to who reads its README, and to ``dsr connectors`` where it is installed."""
+    readme = ROOT / _readme(connector)
+    line = f"Checked against: **{_evidence(connector)}**. Cassettes: {_line(_tapes(connector))}."
+    block = f"<!-- provenance: made by docs/generate.py -->\n{line}\n<!-- /provenance -->\n\n"
+    text = EVIDENCE.sub(lambda match: match[0] + block, LINE.sub("", readme.read_text(encoding="utf-8")), count=1)
+    package = package_of(connector)
+    assert package is not None, f"{connector.slug} is no package"  # noqa: S101 - says which, to whoever adds a connector
+    return {readme: text, package / SHIPPED: written(_tapes(connector))}
 
 
-def checks() -> str:
-    """A section for each standard check, from its docstring."""
-    known = standard_checks(ConnectorSuite)
-    groups: dict[str, list[str]] = {}
-    for name, check in known.items():
-        about = inspect.cleandoc(importlib.import_module(check.__module__).__doc__ or "")
-        groups.setdefault(about, []).append(name)
-    items = sum(_items(check) for check in known.values())
-    head = (
-        "# The checks\n\n<!-- made by docs/generate.py from the checks' own docstrings: change those, not this page -->\n\n"
-        f"[The suite](suite.md) has {len(known)} checks; pytest runs them as {items} tests, because some are tables: each row is one.\n"
-        "A check that does not apply to a connector (it has no batches, it gives no description) is skipped and says why. A failing check names its\n"
-        "section here. None may be removed; one that cannot hold for a vendor is [declared in the connector](suite.md#what-cannot-hold).\n\n"
-    )
-    rows = [
-        (about.partition(":")[0], ", ".join(f"[{name}](#{name})" for name in names), str(sum(_items(known[name]) for name in names)))
-        for about, names in groups.items()
-    ]
-    parts = [head, _table(("about", "checks", "tests"), rows)]
-    for about, names in groups.items():
-        title, _, says = about.partition(":")
-        parts.append(f"\n## On {title[:1].lower()}{title[1:]}\n\n{says.strip()[:1].upper()}{' '.join(says.split())[1:]}\n")
-        parts += [_section(name, known[name]) for name in names]
-    return "".join(parts)
+def _tapes(connector: type[Connector]) -> list[Provenance]:
+    return list(cassettes_in(ROOT / _readme(connector).rpartition("/")[0] / "tests" / "cassettes"))
 
 
-def _section(name: str, check: Any) -> str:
-    meaning, _, mend = (" ".join(part.split()) for part in (check.__doc__ or "").partition("Mend:"))
-    many = f" {_items(check)} tests." if _items(check) > 1 else ""
-    return f"\n### {name}\n\n{_code(meaning)}{many}\n\n**Mend:** {_code(mend)}\n"
-
-
-def _code(text: str) -> str:
-    return text.replace("``", "`").replace("docs/testing/", "")
-
-
-def _items(check: Any) -> int:
-    marks = [mark for mark in getattr(check, "pytestmark", []) if mark.name == "parametrize"]
-    return len(marks[0].args[1]) if marks else 1
+def _line(tapes: list[Provenance]) -> str:
+    """``sandbox, 2026-11-21, API 2023-08-16 (`copy`, `erase`)``: once for all that were recorded together."""
+    alike: dict[str, list[str]] = {}
+    for tape in tapes:
+        alike.setdefault(str(tape), []).append(tape.name)
+    return "; ".join(f"{said} ({_names(names)})" for said, names in alike.items())
 
 
 def main(arguments: list[str]) -> int:
     """Write, or check."""
     stale = [path for path, text in outputs().items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    for path in stale:
-        if "--check" not in arguments:
+    gone = orphans()
+    if "--check" not in arguments:
+        made = outputs()
+        for path in stale:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(outputs()[path], encoding="utf-8")
-        sys.stdout.write(f"{'out of date' if '--check' in arguments else 'wrote'}: {path.relative_to(ROOT)}\n")
-    return 1 if stale and "--check" in arguments else 0
+            path.write_text(made[path], encoding="utf-8")
+        for path in gone:
+            path.unlink()
+    for path in (*stale, *gone):
+        sys.stdout.write(f"{'out of date' if '--check' in arguments else 'wrote' if path in stale else 'removed'}: {path.relative_to(ROOT)}\n")
+    return 1 if (stale or gone) and "--check" in arguments else 0
 
 
 if __name__ == "__main__":

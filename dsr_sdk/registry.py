@@ -2,7 +2,8 @@
 
 Connectors are found by entry point (group ``dsr_sdk.connectors``), listed without being imported, and loaded one at a time inside a
 guard: one that cannot be imported, breaks the contract, or shares its slug with another is *quarantined*, explained, and in nobody's way.
-A configured data source is a connector instance, registered as a plugin under the source's name.
+A configured data source is a connector instance, registered as a plugin in a manager of its own beside the host's wrappers: a call to
+one vendor cannot reach another's connector, whichever data sources come and go while it runs.
 """
 
 from __future__ import annotations
@@ -67,16 +68,16 @@ class Registry:
     """
 
     def __init__(self, *, allow: Collection[str] | None = None, points: Iterable[EntryPoint] | None = None) -> None:
-        self.manager = pluggy.PluginManager(hookspecs.PROJECT)
-        self.manager.add_hookspecs(hookspecs)
+        self.manager = _manager()
         self.quarantined: dict[str, str] = {}
         """Slug (or plugin name) -> why it is not used and what to do."""
         self._allow = allow
         self._points = points
         self._available: dict[str, Available] | None = None
         self._loaded: dict[str, type[Connector]] = {}
-        self._callers: dict[tuple[str, str], pluggy.HookCaller] = {}
-        self.sources: dict[str, DataSource] = {}
+        self._managers: dict[str, pluggy.PluginManager] = {}
+        self.sources: Mapping[str, DataSource] = {}
+        """By name. Replaced as a whole when a data source comes or goes, so that whoever walks through it is not disturbed."""
 
     # --- connectors ----------------------------------------------------------------------------------------------------------------
 
@@ -160,8 +161,9 @@ class Registry:
                 self.manager.unregister(plugin)
             why = "; ".join(line for line in str(error).splitlines() if line.strip())[:500]
             self._quarantine(registered, why)
-            raise ContractError(why, source=registered, fix="the hooks and their arguments are in docs/hooks.md") from None
-        self._callers.clear()
+            raise ContractError(why, source=registered, fix="the hooks and their arguments are in docs/hooks/") from None
+        for manager in self._managers.values():
+            manager.register(plugin, registered)
 
     def load_plugins(self) -> None:
         """Load host plugins by entry point; a broken one is quarantined and the rest work."""
@@ -209,23 +211,31 @@ class Registry:
         except Exception as error:  # noqa: BLE001 - an author's __init__ must not take the host along
             raise ContractError(f"the connector {slug!r} cannot be made: {type(error).__name__}", source=name) from None
         source = DataSource(name, connector, after, min(threads, connector.connections or threads))
-        self.manager.register(connector, name=f"source:{name}")
-        self.sources[name] = source
-        self._callers.clear()
+        manager = _manager()
+        for known, plugin in self.manager.list_name_plugin():
+            manager.register(plugin, known)
+        manager.register(connector, name=f"source:{name}")
+        self._managers = {**self._managers, name: manager}
+        self.sources = {**self.sources, name: source}
         return source
 
     def close(self, name: str) -> None:
         """Take a data source out again."""
-        self.manager.unregister(self.sources.pop(name).connector)
-        self._callers.clear()
+        if name not in self.sources:
+            raise ConfigError("there is no such data source", source=name, fix=f"sources: {', '.join(self.sources) or 'none'}")
+        self.sources = {other: source for other, source in self.sources.items() if other != name}
+        self._managers = {other: manager for other, manager in self._managers.items() if other != name}
 
     def caller(self, hook: str, source: str) -> Callable[..., Any]:
-        """The hook as one data source answers it: every other source is left out, the host's wrappers stay around it."""
-        key = (hook, source)
-        caller = self._callers.get(key)
-        if caller is None:
-            others = [other.connector for name, other in self.sources.items() if name != source]
-            caller = self._callers[key] = self.manager.subset_hook_caller(hook, remove_plugins=others)
+        """The hook as one data source answers it: no other source's connector is near, the host's wrappers stand around it.
+
+        Raises:
+            ConfigError: The data source was taken out.
+        """
+        manager = self._managers.get(source)
+        if manager is None:
+            raise ConfigError("this data source is not configured any more", source=source)
+        caller: Callable[..., Any] = getattr(manager.hook, hook)
         return caller
 
     def check_after(self, absent: Collection[str] = ()) -> None:
@@ -256,9 +266,18 @@ class Registry:
 
     def predecessors(self, name: str) -> tuple[str, ...]:
         """Data sources whose erasures come before this one's: as configured, and as its connector declares."""
-        source = self.sources[name]
-        declared = [other.name for other in self.sources.values() if other.connector.slug in source.connector.after and other.name != name]
-        return tuple(dict.fromkeys((*(before for before in source.after if before in self.sources), *declared)))
+        sources = self.sources
+        if name not in sources:
+            return ()
+        source = sources[name]
+        declared = [other.name for other in sources.values() if other.connector.slug in source.connector.after and other.name != name]
+        return tuple(dict.fromkeys((*(before for before in source.after if before in sources), *declared)))
+
+
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    return manager
 
 
 def _about(point: EntryPoint) -> tuple[str, str, str]:

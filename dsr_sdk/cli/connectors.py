@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -44,7 +45,7 @@ def connectors(
         output.as_json({"connectors": rows, "quarantined": dict(registry.quarantined)})
         return
     if rows:
-        columns = ("slug", "title", "version", "category", "process", "identified by", "does", "evidence")
+        columns = ("slug", "title", "version", "category", "process", "identified by", "does", "evidence", "cassettes")
         output.table(columns, [_cells(row) for row in rows])
     else:
         output.note("no connector is installed; for example: pip install dsr-connector-stripe")
@@ -68,7 +69,12 @@ def _load(registry: Registry) -> list[dict[str, Any]]:
 
 
 def _row(available: Available, connector: type[Connector]) -> dict[str, Any]:
-    from dsr_sdk.connector import Verb
+    from dsr_sdk.connector import Process, Verb
+    from dsr_sdk.testing._claims import shipped
+
+    tapes = shipped(connector)
+    if connector.process is not Process.AUTOMATED:
+        tapes = ()  # nothing is called, so there is nothing to record
 
     excuses = {verb.value: connector.supports(verb) for verb in Verb}
     return {
@@ -81,6 +87,7 @@ def _row(available: Available, connector: type[Connector]) -> dict[str, Any]:
         "identified_by": [str(kind.model_fields["kind"].default) for kind in connector.identified_by],
         "verbs": {verb: {"supported": excuse is None, "excuse": excuse.reason if excuse else None} for verb, excuse in excuses.items()},
         "evidence": [layer.value for layer in connector.evidence],
+        "cassettes": None if tapes is None else [asdict(tape) for tape in tapes],
     }
 
 
@@ -89,7 +96,15 @@ def _cells(row: dict[str, Any]) -> list[str]:
     does = {"email": "erase, by letter", "manual": "all, by hand"}.get(row["process"], ", ".join(verbs))
     identities = ", ".join(output.words(kind) for kind in row["identified_by"])
     evidence = ", ".join(row["evidence"]) or "none"
-    return [row["slug"], row["title"], row["version"], output.words(row["category"]), row["process"], identities, does, evidence]
+    named = [row["slug"], row["title"], row["version"], output.words(row["category"]), row["process"]]
+    return [*named, identities, does, evidence, _provenance(row["cassettes"])]
+
+
+def _provenance(rows: list[dict[str, str]] | None) -> str:
+    """Where the cassettes come from, in a line. Where the connector ships nothing about them, nothing is known of them here."""
+    from dsr_sdk.testing._claims import Provenance, summary
+
+    return "not shipped" if rows is None else summary(Provenance(**row) for row in rows)
 
 
 def _detail(connector: type[Connector]) -> dict[str, Any]:
@@ -142,6 +157,9 @@ def _show(detail: dict[str, Any]) -> None:
         output.say(f"documented at {detail['docs']}")
     output.say(f"identified by: {', '.join(output.words(kind) for kind in detail['identified_by']) or 'nothing'}")
     output.say(f"checked against: {', '.join(detail['evidence']) or 'nothing'}")
+    if told := _provenance(detail["cassettes"]):
+        names = ", ".join(row["name"] for row in detail["cassettes"] or ())
+        output.say(output.clean(f"cassettes{f' ({names})' if names else ''}: {told}"))
     for check, reason in detail["exempt"].items():
         output.say(f"exempt from the check {output.clean(check)}: {output.clean(reason)}")
     for verb, stands in detail["verbs"].items():

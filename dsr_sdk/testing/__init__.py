@@ -13,6 +13,7 @@ from dsr_sdk.testing.sandbox import Answer, Call, Fault, Person, Sandbox, Window
 from dsr_sdk.testing.serve import SandboxServer, serve, transport
 
 if TYPE_CHECKING:
+    from dsr_sdk.testing.checked import Checked as Checked
     from dsr_sdk.testing.recordings import replay_recordings as replay_recordings
     from dsr_sdk.testing.scenario import run_scenario as run_scenario
     from dsr_sdk.testing.suite import ConnectorSuite as ConnectorSuite
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "Call",
+    "Checked",
     "ConnectorSuite",
     "Exemption",
     "Fault",
@@ -34,7 +36,7 @@ __all__ = [
     "transport",
 ]
 
-_LAZY = {"ConnectorSuite": "suite", "replay_recordings": "recordings", "run_scenario": "scenario"}
+_LAZY = {"Checked": "checked", "ConnectorSuite": "suite", "replay_recordings": "recordings", "run_scenario": "scenario"}
 
 
 def __getattr__(name: str) -> Any:

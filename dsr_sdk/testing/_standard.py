@@ -14,10 +14,10 @@ import pytest
 from dsr_sdk.connector import Connector
 from dsr_sdk.errors import ContractError
 
-__all__ = ["PAGE", "Standard", "anchor", "standard_checks"]
+__all__ = ["PAGES", "Standard", "anchor", "standard_checks"]
 
-PAGE = "docs/testing/checks.md"
-"""Where every check has its section."""
+PAGES = "docs/testing/checks"
+"""Where every check has its page."""
 
 _OURS = "dsr_sdk.testing."
 
@@ -47,7 +47,7 @@ def standard_checks(suite: type[Standard]) -> dict[str, Callable[..., Any]]:
 
 def anchor(name: str) -> str:
     """Where a check is explained."""
-    return f"{PAGE}#{name}"
+    return f"{PAGES}/{name}.md"
 
 
 def _standard(check: Callable[..., Any]) -> Callable[..., Any]:

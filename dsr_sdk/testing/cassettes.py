@@ -26,6 +26,7 @@ from dsr_sdk.connector import Connector, ConnectorConfig, Verb
 from dsr_sdk.errors import ConfigError
 from dsr_sdk.http.guard import GuardedTransport
 from dsr_sdk.identity import AnyIdentity
+from dsr_sdk.testing._claims import ship
 from dsr_sdk.testing._tape import PROVENANCE, clean_request, clean_response, hosts_of, lint, load, recorder
 from dsr_sdk.testing.sandbox import Person, Sandbox
 from dsr_sdk.testing.scenario import ADA, ScenarioHttp, ScenarioReport, config_of, identity_of, run_scenario, subject_of
@@ -63,7 +64,8 @@ def record(
         identity: What to search by, unless it is the person's first identity of a kind in ``identified_by``.
 
     Returns:
-        The files. A file that `lint` refuses is not kept.
+        The files. A file that `lint` refuses is not kept. Recorded into ``tests/cassettes`` of the connector's own project, where they come
+        from is noted in ``evidence.json`` of its package too: that is installed, they are not.
 
     Raises:
         ConfigError: A secret or a person would have stood in a file.
@@ -81,6 +83,7 @@ def record(
             scrubber = Scrubber(*_replacements(connector, config, person))
             metadata = _provenance(connector, config, sandbox, name) | {"subject": _plain(scrubber, stand_in if person != ADA else wanted)}
             paths.append(_record_one(connector, sandbox, Path(directory) / f"{name}.yaml", verb, person, wanted, config, scrubber, metadata, settle))
+    ship(connector, Path(directory))
     return paths
 
 

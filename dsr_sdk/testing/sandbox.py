@@ -191,7 +191,8 @@ def _slot(piece: str) -> str:
 class Sandbox:
     """Base class of the vendors' fakes. Thread-safe: one request is answered at a time.
 
-    A subclass gives routes, and overrides `add_person`, `authorised`, `denied`, `too_many` and `no_route` with the vendor's own behaviour.
+    A subclass gives routes, and overrides `add_person`, `holds`, `authorised`, `denied`, `too_many` and `no_route` with the vendor's own
+    behaviour; `refuse` where the connector erases in batches, `opted_out` where it opts out.
     """
 
     slug: ClassVar[str]
@@ -244,6 +245,17 @@ class Sandbox:
     def holds(self, email: str) -> bool:
         """Whether anything that should have been erased is still there for this address. Used by tests to look behind the API."""
         raise NotImplementedError(f"{type(self).__name__} cannot look behind its API")  # abstract likewise
+
+    def refuse(self, email: str) -> bool:
+        """From now on the vendor erases everybody but this person, in the way in which it really refuses one of many: a hold, an open order, an
+        address it calls invalid. Answers whether the vendor says so; False when the person just stays. Required where the connector has
+        `erase_many`: only so can be seen that each one of a batch is told their own outcome."""
+        raise NotImplementedError(f"{type(self).__name__} refuses nobody: write refuse(email), as this vendor refuses one of a batch")
+
+    def opted_out(self, email: str) -> bool:
+        """Whether there is somebody with this address, and nothing of theirs is sold or shared any more. Like `holds` a look behind the API.
+        Required where the connector has `opt_out`."""
+        raise NotImplementedError(f"{type(self).__name__} does not tell who opted out: write opted_out(email), a look behind its API")
 
     def authorised(self, call: Call) -> bool:
         """Whether the credentials are right."""

@@ -5,7 +5,7 @@
         sandbox = AcmeSandbox
         cassettes = Path(__file__).parent / "cassettes"
 
-Each check's docstring says what it means and how to mend a failure; ``docs/testing/checks.md`` has them all. No check may be removed or
+Each check's docstring says what it means and how to mend a failure; ``docs/testing/checks`` has a page for each. No check may be removed or
 replaced. What a vendor truly does otherwise is declared: in the connector, in `expected_faults`, or, when a check cannot hold at all, in the
 connector's ``exempt`` with the reason. An exempt check is run all the same and expected to fail.
 """

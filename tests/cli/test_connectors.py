@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import pytest
+
 from tests.cli.conftest import Dsr
 
 
@@ -24,6 +29,8 @@ def test_list_with_a_broken_one_quarantined(dsr: Dsr) -> None:
         "opt",
         "out",
         "sandbox",
+        "not",
+        "shipped",
     ]
     assert "quarantined: toybroken: importing toybroken failed: RuntimeError" in ran.out
 
@@ -78,3 +85,45 @@ def test_without_a_host(dsr: Dsr) -> None:
     """A newcomer looks before she makes one."""
     (dsr.directory / "dsr.toml").unlink()
     assert "toyshop" in dsr("connectors").out
+
+
+# --- where the cassettes come from ---------------------------------------------------------------------------------------------------
+
+
+def test_provenance_in_the_list(dsr: Dsr) -> None:
+    """Sandbox or live, the day, the API's version; where nothing of it is shipped, that is said, and of letters and checklists nothing."""
+    listed = {row["slug"]: row["cassettes"] for row in dsr("connectors", "--json").json["connectors"]}
+    assert [sorted(row) for row in listed["stripe"]] == [["api_version", "name", "recorded_from", "recorded_on"]] * 2
+    assert {(row["recorded_from"], row["api_version"]) for row in listed["stripe"]} == {("sandbox", "2023-08-16")}
+    assert (listed["toyshop"], listed["manual"], listed["email"]) == (None, [], [])
+    lines = {line.split()[0]: line for line in dsr("connectors").out.splitlines()}
+    assert lines["stripe"].endswith(f"sandbox, {listed['stripe'][0]['recorded_on']}, API 2023-08-16")
+    assert lines["toyshop"].endswith("not shipped")
+
+
+def test_provenance_in_detail(dsr: Dsr) -> None:
+    """The same of one connector, with the names of the cassettes."""
+    (told,) = [line for line in dsr("connectors", "stripe", secret=False).out.splitlines() if line.startswith("cassettes")]
+    rows = dsr("connectors", "stripe", "--json", secret=False).json["cassettes"]  # a setting is explained with a made-up address
+    assert told == f"cassettes (copy, erase): sandbox, {rows[0]['recorded_on']}, API 2023-08-16"
+    assert "cassettes: not shipped" in dsr("connectors", "toyshop").out
+    assert "cassettes" not in dsr("connectors", "manual").out
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"cassettes": [{"name": "erase"}]}', '{"cassettes": 7}', "[" * 100_000, "\udcff"])
+def test_unreadable_provenance_is_none(dsr: Dsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Another's file may hold anything: it then tells nothing, and the list is whole."""
+    (tmp_path / "evidence.json").write_text(text, encoding="utf-8", errors="surrogateescape")
+    monkeypatch.setattr("dsr_sdk.testing._claims.package_of", lambda connector: tmp_path)
+    listed = {row["slug"]: row["cassettes"] for row in dsr("connectors", "--json").json["connectors"]}
+    assert listed["stripe"] is None
+
+
+def test_provenance_steers_no_terminal(dsr: Dsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a connector tells of itself is shown without control characters, and an unknown origin is not taken for a live one."""
+    row = {"name": "erase\u001b[2J", "recorded_from": "moon\u001b[31m", "recorded_on": "", "api_version": ""}
+    (tmp_path / "evidence.json").write_text(json.dumps({"cassettes": [row]}), encoding="utf-8")
+    monkeypatch.setattr("dsr_sdk.testing._claims.package_of", lambda connector: tmp_path)
+    for out in (dsr("connectors").out, dsr("connectors", "hubspot").out):
+        assert "\u001b" not in out
+        assert "moon[31m, undated, API unknown" in out

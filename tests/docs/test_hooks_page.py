@@ -1,4 +1,4 @@
-"""docs/hooks.md documents each hook, with its exact signature, and no other."""
+"""Each hook has a page in docs/hooks, with its exact signature, and no other hook has one."""
 
 from __future__ import annotations
 
@@ -10,44 +10,66 @@ import pytest
 
 from dsr_sdk import hookspecs
 from dsr_sdk.connector import Connector
-from tests.docs.pages import DOCS, text_of
+from tests.docs.pages import DOCS, blocks, links, text_of
 
-PAGE = text_of(DOCS / "hooks.md")
+PLACE = DOCS / "hooks"
+INDEX = text_of(PLACE / "index.md")
 HOOKS: dict[str, FunctionType] = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("dsr_") and isinstance(hook, FunctionType)}
+OPERATIONS = {name for name, hook in HOOKS.items() if getattr(hook, "dsr_sdk_spec", {}).get("firstresult")}
 
 
-def _section(name: str) -> str:
-    return PAGE.partition(f"\n### `{name}`\n")[2].partition("\n#")[0]
+def _section(name: str, heading: str) -> str:
+    return text_of(PLACE / f"{name}.md").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def test_each_hook_has_one_page() -> None:
+    """A page for each hook, and none for a hook that is gone; the index leads to each, once."""
+    assert {path.stem for path in PLACE.glob("*.md")} == {*HOOKS, "index"}
+    assert sorted(link for link in links(PLACE / "index.md") if link.startswith("dsr_")) == sorted(f"{name}.md" for name in HOOKS)
 
 
 @pytest.mark.parametrize("name", HOOKS)
-def test_hook_is_documented(name: str) -> None:
-    """There is a section for the hook, it shows the signature as it is, and it says more than that."""
-    section = _section(name)
-    assert section, f"docs/hooks.md has no section {name}"
+def test_the_signature_is_exact(name: str) -> None:
+    """The first block of the page is the hook's signature as it is, and no other hook is defined before the examples."""
     signature = str(inspect.signature(HOOKS[name])).replace("'", "")
-    assert f"```py\ndef {name}{signature}\n```" in section
-    assert len(section.partition("```\n")[2].strip()) > 30
+    first, *_ = blocks(PLACE / f"{name}.md")
+    assert first.text == f"def {name}{signature}\n"
+    assert text_of(PLACE / f"{name}.md").startswith(f"# `{name}`\n")
 
 
-def test_no_other_hook_is_documented() -> None:
-    """A hook that is gone is gone from the page."""
-    assert set(re.findall(r"^### `(dsr_\w+)`$", PAGE, re.MULTILINE)) == set(HOOKS)
-    assert set(re.findall(r"\bdsr_[a-z_]+", PAGE)) - {"dsr_sdk", "dsr_connector_mailchimp"} <= set(HOOKS)
+@pytest.mark.parametrize("name", HOOKS)
+def test_every_argument_and_the_answer_are_explained(name: str) -> None:
+    """Each argument has its line, no other has, and the answer has a section."""
+    explained = re.findall(r"^- `(\w+)`", _section(name, "Arguments"), re.MULTILINE)
+    assert explained == list(inspect.signature(HOOKS[name]).parameters)
+    assert len(_section(name, "Answer").strip()) > 20
 
 
-def test_operations_and_observers_are_told_apart() -> None:
-    """What one data source answers stands under *Operations*, what is only told under *Observers*."""
-    operations, _, observers = PAGE.partition("\n## Observers\n")
-    observers = observers.partition("\n## Wrappers\n")[0]
-    for name, hook in HOOKS.items():
-        answered = bool(getattr(hook, "dsr_sdk_spec", {}).get("firstresult"))
-        assert (f"### `{name}`" in operations) is answered
-        assert (f"### `{name}`" in observers) is not answered
-        assert hasattr(Connector, name) is answered
+@pytest.mark.parametrize("name", HOOKS)
+def test_good_and_bad_are_shown(name: str) -> None:
+    """An example that the tests run, with what it prints, and one that nobody should follow, with the reason."""
+    good, bad = _section(name, "Good"), _section(name, "Bad")
+    assert f"    def {name}(self" in good
+    assert "```python" in good
+    assert "```text" in good
+    assert f"def {name}(self" in bad
+    assert len(bad.rpartition("```\n")[2].strip()) > 60
 
 
-def test_wrapper_and_observer_are_shown() -> None:
-    """The page has an example of each; tests/docs/test_examples.py runs it."""
-    assert "@hookimpl(wrapper=True)\ndef dsr_find(" in PAGE
-    assert "@hookimpl\ndef dsr_task_finished(" in PAGE
+@pytest.mark.parametrize("name", HOOKS)
+def test_operations_and_observers_are_told_apart(name: str) -> None:
+    """What one data source answers is called an operation, on its page and in the index; what is only told, an observer."""
+    operations, _, observers = INDEX.partition("\n## Observers\n")
+    kind = "operation" if name in OPERATIONS else "observer"
+    assert f"| kind | [{kind}](index.md#{kind}s)" in text_of(PLACE / f"{name}.md")
+    assert (f"[`{name}`]" in operations) is (name in OPERATIONS)
+    assert (f"[`{name}`]" in observers.partition("\n## Wrappers\n")[0]) is (name not in OPERATIONS)
+    assert hasattr(Connector, name) is (name in OPERATIONS)
+
+
+def test_no_other_hook_is_named() -> None:
+    """What a page calls ``dsr_something`` is a hook, or a package."""
+    for path in PLACE.glob("*.md"):
+        named = set(re.findall(r"\bdsr_[a-z_]+", text_of(path)))
+        packages = {one for one in named if one == "dsr_sdk" or (one.startswith("dsr_connector_") and one not in HOOKS)}
+        assert named - packages <= set(HOOKS), path.name

@@ -55,18 +55,32 @@ def _nav(entries: list[object]) -> list[str]:
     return found
 
 
+SECTIONS = ("api", "hooks", "testing/checks")
+"""Directories with an index of their own, which leads to their pages."""
+
+
 def test_navigation() -> None:
-    """Every page stands in the site's navigation once, and nothing else does; the index leads to each page outside the API reference."""
+    """Every page stands in the site's navigation once, and nothing else does; the index leads to each, or to the index of its directory."""
     listed = _nav(yaml.safe_load(text_of(ROOT / "mkdocs.yml"))["nav"])
     there = {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")}
     assert sorted(listed) == sorted(there | PENDING)
-    led = {link.partition("#")[0] for link in links(DOCS / "index.md")}
-    assert {name for name in there if not name.startswith("api/")} - led <= {"index.md"}
+    assert there - _led("") == {"index.md", *(name for name in there if name.startswith(tuple(f"{section}/" for section in SECTIONS)))} - _led("")
+    for section in SECTIONS:
+        assert f"{section}/index.md" in _led("")
+        inside = {name for name in there if name.startswith(f"{section}/")}
+        assert inside - _led(section) == {f"{section}/index.md"}
+
+
+def _led(section: str) -> set[str]:
+    """Where an index leads to, as names of pages."""
+    place = DOCS / section
+    found = {(place / link.partition("#")[0]).resolve() for link in links(place / "index.md") if not link.startswith(EXTERNAL)}
+    return {str(path.relative_to(DOCS)) for path in found if path.is_relative_to(DOCS)}
 
 
 def test_nothing_is_left_in() -> None:
     """No page names a machine's directories, and no page loads anything from elsewhere."""
-    for page in [*pages(), ROOT / "mkdocs.yml", DOCS / "generate.py"]:
+    for page in [*pages(), ROOT / "mkdocs.yml", *DOCS.glob("*.py")]:
         text = text_of(page)
         assert not re.search(r"(?<![\w.])/(?:work|home|root|tmp|Users)/", text), page.name
         shown = re.sub(r"`[^`\n]*`", "code", prose(page))

@@ -55,8 +55,8 @@ def test_every_identity() -> None:
 
 
 def test_everything_to_talk_with() -> None:
-    """docs/http.md names everything that `dsr_sdk.http` offers."""
-    assert set(dsr_sdk.http.__all__) - {"Api", "Reply"} <= _named("http.md")
+    """docs/http.md and the pages on paging and rate limits name everything that `dsr_sdk.http` offers."""
+    assert set(dsr_sdk.http.__all__) - {"Api", "Reply"} <= _named("http.md") | _named("paging.md") | _named("rate-limits.md")
 
 
 def test_every_table() -> None:
@@ -92,7 +92,9 @@ def test_every_table_of_the_journal() -> None:
     assert "up to 60 days" in page
 
 
-@pytest.mark.parametrize("path", sorted([*DOCS.glob("*.md"), DOCS / "api" / "index.md", ROOT / "README.md"]), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted([*DOCS.glob("*.md"), *DOCS.glob("hooks/*.md"), DOCS / "api" / "index.md", ROOT / "README.md"]), ids=lambda path: path.name
+)
 def test_names_exist(path: Path) -> None:
     """What a page calls ``dsr_sdk.something`` is there to be imported."""
     for name in set(re.findall(r"\bdsr_sdk(?:\.[A-Za-z_][A-Za-z0-9_]*)+", text_of(path))):

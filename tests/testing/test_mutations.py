@@ -20,11 +20,12 @@ from dsr_sdk.testing.cassettes import record
 from dsr_sdk.testing.suite import ConnectorSuite
 from tests.testing import wrong
 from tests.testing.running import caught, outcomes
-from tests.testing.toys import Full, FullSandbox, FullSuite, Slow, SlowSandbox, SlowSuite, Toy, ToySandbox
+from tests.testing.toys import Bulk, BulkSandbox, Full, FullSandbox, FullSuite, Slow, SlowSandbox, SlowSuite, Toy, ToySandbox
 
 SUITES: dict[type[Connector], tuple[type[ConnectorSuite], type[Sandbox]]] = {
     Full: (FullSuite, FullSandbox),
     Slow: (SlowSuite, SlowSandbox),
+    Bulk: (ConnectorSuite, BulkSandbox),
     Toy: (ConnectorSuite, ToySandbox),
 }
 
@@ -86,7 +87,20 @@ MUTATIONS = (
     Mutation("app_data_leaves_the_account", wrong.TakesTheAccountAlong, "account's contact"),
     Mutation("batch", wrong.BatchTooLarge, "422"),
     Mutation("batch_with_one_gone", Slow, "422", wrong.StrictSandbox),
-    Mutation("batch_is_split", wrong.SendsTheFirstBatch, "still there"),
+    Mutation("batch_is_split", wrong.SendsTheFirstBatch, "answered for other matches"),
+    Mutation("batch_of_mixed_outcomes", wrong.FirstForAll, "Failed for one of the batch who is gone"),
+    Mutation("batch_of_mixed_outcomes", wrong.RefusedIsErased, "Erased for the one of the batch whom the vendor refused"),
+    Mutation("batch_of_mixed_outcomes", wrong.InTheVendorsOrder, "Erased for the one of the batch whom the vendor refused"),
+    Mutation("batch_of_mixed_outcomes", wrong.AllForOne, "Absent for one of the batch who was there until then"),
+    Mutation("batch_of_mixed_outcomes", wrong.FailsWithTheOne, "Failed for one of the batch who is gone"),
+    Mutation("batch_of_mixed_outcomes", wrong.AbsentTogether, "asked alone, it is Absent"),
+    Mutation("batch_of_mixed_outcomes", Bulk, "took the batch along", wrong.SparingSandbox),
+    Mutation("batch_of_mixed_outcomes", Bulk, "check refuse(email)", wrong.WeakSandbox),
+    Mutation("batch_of_mixed_outcomes", Bulk, "write refuse(email)", wrong.MeekSandbox),
+    Mutation("batch_of_mixed_outcomes", wrong.FirstOfTheJob, "Erased for the one of the batch whom the vendor refused"),
+    Mutation("batch_of_mixed_outcomes", wrong.DoneIsErased, "Erased for the one of the batch whom the vendor refused"),
+    Mutation("batch_of_mixed_outcomes", wrong.WaitsForTheRefused, "Pending for the one of the batch whom the vendor refused"),
+    Mutation("batch_of_mixed_outcomes", wrong.JobInTheVendorsOrder, "Erased for the one of the batch whom the vendor refused"),
     Mutation("jobs_stay_pending", wrong.DoneBeforeItIs, "before the vendor was done"),
     Mutation("jobs_end", wrong.WaitsForAnotherWord, "after the vendor was done"),
     Mutation("failed_job", wrong.FailedIsRunning, "stays pending"),
@@ -101,6 +115,16 @@ MUTATIONS = (
     Mutation("export_changes_nothing", wrong.CopiesAndPurges, "had an effect"),
     Mutation("export_holds_nobody_else", wrong.CopiesEverybody, "another person"),
     Mutation("opt_out", wrong.OptsOutByErasing, "erased the person"),
+    Mutation("opt_out", wrong.OptsOutOnPaper, "behind the API the person is not opted out"),
+    Mutation("opt_out", wrong.OptsOutUnasked, "nobody was asked"),
+    Mutation("opt_out", wrong.OptsOutTheFirst, "behind the API the person is not opted out"),
+    Mutation("opt_out", Full, "before anybody asked", wrong.AlwaysOutSandbox),
+    Mutation("opt_out", Full, "write opted_out(email)", wrong.SilentSandbox),
+    Mutation("opt_out_twice", Full, "not opted out any more", wrong.SwitchSandbox),
+    Mutation("opt_out_twice", Full, "422", wrong.OnceSandbox),
+    Mutation("opt_out_spares_others", wrong.OptsOutTheFirst, "the person is not opted out"),
+    Mutation("opt_out_spares_others", wrong.OptsOutWhoIsAlike, "a neighbour is opted out too (domain)"),
+    Mutation("opt_out_spares_others", wrong.OptsOutEverybody, "another person is opted out too"),
     Mutation("check_under_fault", wrong.ChecksAnyPage, "html"),
     Mutation("find_under_fault", wrong.ReadsRefusalAsNobody, "status 401"),
     Mutation("find_under_fault", wrong.RefusalIsRejection, "expected AuthError"),
@@ -146,10 +170,11 @@ def test_every_check_has_a_mutation() -> None:
     assert set(FILES) | set(PACKAGES) == NEED_FILES
 
 
-@pytest.mark.parametrize("suite", [ConnectorSuite, SlowSuite, FullSuite], ids=["toy", "slow", "full"])
-def test_a_right_connector_passes(suite: type[ConnectorSuite]) -> None:
+@pytest.mark.parametrize("connector", SUITES)
+def test_a_right_connector_passes(connector: type[Connector]) -> None:
     """What the wrong ones are made from is right: every check passes or does not apply."""
-    right = type("Right", (suite,), {} if suite is not ConnectorSuite else {"connector": Toy, "sandbox": ToySandbox})
+    suite, sandbox = SUITES[connector]
+    right = type("Right", (suite,), {"connector": connector, "sandbox": sandbox})
     failed = {name: said for name, items in outcomes(right).items() if (said := [item for item in items if item not in ("", "skipped")])}
     assert not failed
 

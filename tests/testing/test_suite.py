@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any, ClassVar
 
 import pytest
 
-from dsr_sdk import ConfigError, ContractError, DsrError, Email, Match, Subject, TransientError
+from dsr_sdk import ConfigError, ContractError, DsrError, Email, Failed, Match, OptedOut, Outcome, Pending, Subject, TransientError
 from dsr_sdk.http import Api
-from dsr_sdk.testing import Call, route
+from dsr_sdk.testing import Answer, Call, Sandbox, route
 from dsr_sdk.testing._listen import listening
 from dsr_sdk.testing._standard import anchor, standard_checks
 from dsr_sdk.testing.faults import CASES, FaultCase, closed_port
 from dsr_sdk.testing.scenario import ADA, config_of, run_scenario, subject_of, world
 from dsr_sdk.testing.suite import ConnectorSuite
 from tests.testing.running import outcomes
-from tests.testing.toys import FullSuite, Slow, SlowSandbox, Toy, ToySandbox
+from tests.testing.toys import Bulk, BulkSandbox, Full, FullSandbox, FullSuite, Slow, SlowSandbox, SlowSuite, Toy, ToySandbox
 
 
 class TestToy(ConnectorSuite):
@@ -182,6 +184,81 @@ def test_a_vendor_may_say_nobody_with_404() -> None:
     base = {"sandbox": LookupSandbox, "expected_faults": {("find", "status 404"): None}}
     assert failures(type("Suite", (ConnectorSuite,), {"connector": Lookup, **base})) == {}
     assert "unknown_person" in failures(type("Suite", (ConnectorSuite,), {"connector": Strict, **base}))
+
+
+def test_a_vendor_may_refuse_the_whole_call_because_of_one() -> None:
+    """As the host does, the check asks in halves: whoever lets the `RejectedError` through has told the truth."""
+
+    class WholeSandbox(BulkSandbox):
+        """All of a call, or nothing."""
+
+        @route("POST", "/v1/contacts/erase")
+        def erase_contacts(self, call: Call) -> Any:
+            """422 when one of them is on hold."""
+            held = {key for key, one in self.contacts.items() if one.email in self.on_hold}
+            return Answer.json({"code": "on_hold"}, 422) if held & set(call.json()["ids"]) else super().erase_contacts(call)
+
+    assert failures(type("Suite", (ConnectorSuite,), {"connector": Bulk, "sandbox": WholeSandbox})) == {}
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_vendor_may_say_nothing_of_one_it_refuses(told: bool) -> None:
+    """Then *pending* for ever is honest, as for a job that fails in silence. Where the vendor does say it, it is not."""
+
+    class MuteSandbox(SlowSandbox):
+        """Its jobs name only those that were erased."""
+
+        def refuse(self, email: str) -> bool:
+            """Whether anybody could know."""
+            super().refuse(email)
+            return told
+
+    class Hopeful(Slow):
+        """Who is not named yet will be."""
+
+        def poll(self, api: Api, job: str) -> Any:
+            answer = super().poll(api, job)
+            waiting = Pending(job, timedelta(days=1))
+            return {key: waiting if isinstance(one, Failed) else one for key, one in answer.items()} if isinstance(answer, Mapping) else answer
+
+    suite = type("Suite", (SlowSuite,), {"connector": Hopeful, "sandbox": MuteSandbox})
+    assert set(failures(suite)) == ({"batch_of_mixed_outcomes"} if told else set())
+
+
+def test_a_vendor_that_refuses_nobody_is_declared() -> None:
+    """A sandbox without ``refuse`` is excused by the connector alone, where those who install it see it."""
+
+    class Obliging(Bulk):
+        """Erases whomever it is asked to."""
+
+        exempt: ClassVar[dict[str, str]] = {"batch_of_mixed_outcomes": "Bulk refuses nobody"}
+
+    class ObligingSandbox(BulkSandbox):
+        """Cannot refuse."""
+
+        refuse = Sandbox.refuse
+
+    suite = type("Suite", (ConnectorSuite,), {"connector": Obliging, "sandbox": ObligingSandbox})
+    assert outcomes(suite, "batch_of_mixed_outcomes") == {"batch_of_mixed_outcomes": ["xfailed"]}
+    bare = type("Suite", (ConnectorSuite,), {"connector": Bulk, "sandbox": ObligingSandbox})
+    assert "ObligingSandbox refuses nobody: write refuse(email)" in failures(bare)["batch_of_mixed_outcomes"][0]
+
+
+def test_an_opt_out_is_judged_at_every_call_it_makes() -> None:
+    """A connector that looks first and then says no is caught when the second of the two calls fails, and is not read."""
+
+    class LooksFirst(Full):
+        """Two calls, and the second is taken for granted."""
+
+        def opt_out(self, api: Api, match: Match) -> Outcome:
+            key = match.id.removeprefix("o_")
+            api.get("/v1/contacts/{id}", id=key)
+            with suppress(DsrError):
+                api.post("/v1/contacts/{id}/opt-out", id=key)
+            return OptedOut()
+
+    found = failures(type("Suite", (FullSuite,), {"connector": LooksFirst, "sandbox": FullSandbox}))
+    assert "OptedOut although the vendor did not confirm it" in found["opt_out_under_fault"][0]
 
 
 def test_scenario_concludes_without_data() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -155,7 +155,7 @@ class Toy(Connector):
 
 
 class SlowSandbox(ToySandbox):
-    """Erasures are jobs of three days, up to five contacts each."""
+    """Erasures are jobs of three days, up to five contacts each; a contact on hold is kept, which the job tells when it is done."""
 
     slug = "slow"
 
@@ -163,6 +163,12 @@ class SlowSandbox(ToySandbox):
         super().__init__()
         self.jobs: dict[str, tuple[float, list[str]]] = {}
         self.failed = False
+        self.on_hold: set[str] = set()
+
+    def refuse(self, email: str) -> bool:
+        """A legal hold, of which the job tells."""
+        self.on_hold.add(email)
+        return True
 
     @route("POST", "/v1/erasures")
     def begin(self, call: Call) -> Any:
@@ -185,9 +191,11 @@ class SlowSandbox(ToySandbox):
         if self.now() < due:
             return {"state": "running"}
         for key in ids:
-            if self.contacts.pop(key, None) is not None:
+            if key in self.contacts and self.contacts[key].email not in self.on_hold:
+                del self.contacts[key]
                 self.effect(f"erase {key}")
-        return {"state": "done"}
+        # In an order of its own: the last contact first.
+        return {"state": "done", "contacts": [{"id": key, "kept": key in self.contacts} for key in sorted(ids, reverse=True)]}
 
 
 class Slow(Toy):
@@ -201,11 +209,13 @@ class Slow(Toy):
         job = api.post("/v1/erasures", {"ids": [match.id for match in matches]}).object()["job"]
         return [Pending(job, timedelta(days=1))] * len(matches)
 
-    def poll(self, api: Api, job: str) -> Outcome:
-        state = api.get("/v1/erasures/{id}", id=job).object()["state"]
-        if state == "failed":
+    def poll(self, api: Api, job: str) -> Outcome | Mapping[str, Outcome]:
+        found = api.get("/v1/erasures/{id}", id=job).object()
+        if found["state"] == "failed":
             return Failed("the vendor could not carry it out", "failed")
-        return Erased() if state == "done" else Pending(job, timedelta(days=1))
+        if found["state"] != "done":
+            return Pending(job, timedelta(days=1))
+        return {row["id"]: Failed("the contact is on hold", "hold") if row["kept"] else Erased() for row in found["contacts"]}
 
 
 class SlowSuite(ConnectorSuite):
@@ -222,6 +232,61 @@ class SlowSuite(ConnectorSuite):
         return True
 
 
+# --- a vendor that takes many at once ------------------------------------------------------------------------------------------------
+
+
+class BulkSandbox(ToySandbox):
+    """Erases up to five contacts in one call, at once, and tells of each, the last contact first."""
+
+    slug = "bulk"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_hold: set[str] = set()
+
+    def refuse(self, email: str) -> bool:
+        """A legal hold, of which the answer tells."""
+        self.on_hold.add(email)
+        return True
+
+    @route("POST", "/v1/contacts/erase")
+    def erase_contacts(self, call: Call) -> Any:
+        """A row for each, in an order of its own."""
+        ids = call.json()["ids"]
+        return Answer.json({"code": "too_many"}, 422) if len(ids) > 5 else {"rows": [self.row(key) for key in sorted(ids, reverse=True)]}
+
+    def row(self, key: str) -> dict[str, str]:
+        """What becomes of one of them."""
+        if key not in self.contacts:
+            return {"id": key, "said": "unknown"}
+        if self.contacts[key].email in self.on_hold:
+            return {"id": key, "said": "on_hold"}
+        del self.contacts[key]
+        self.effect(f"erase {key}")
+        return {"id": key, "said": "erased"}
+
+
+class Bulk(Toy):
+    """Bulk: contacts are erased five at a time, orders are kept by law."""
+
+    slug, title = "bulk", "Bulk"
+    batch_size = 5
+    erase = None  # type: ignore[assignment]  # erase_many stands in its place
+
+    def erase_many(self, api: Api, matches: Sequence[Match]) -> Sequence[Outcome | DsrError]:
+        said = {row["id"]: row["said"] for row in self._rows(api, matches)}
+        return [meaning(said[match.id]) for match in matches]
+
+    def _rows(self, api: Api, matches: Sequence[Match]) -> list[dict[str, str]]:
+        rows: list[dict[str, str]] = api.post("/v1/contacts/erase", {"ids": [match.id for match in matches]}, retry=True).object()["rows"]
+        return rows
+
+
+def meaning(word: str) -> Outcome:
+    outcomes: dict[str, Outcome] = {"erased": Erased(), "unknown": Absent()}
+    return outcomes.get(word, Failed("the contact is on hold", "hold"))
+
+
 # --- a vendor with everything ----------------------------------------------------------------------------------------------------------
 
 
@@ -234,6 +299,7 @@ class FullSandbox(SlowSandbox):
     def __init__(self) -> None:
         super().__init__()
         self.visits: set[str] = set()
+        self.opted: set[str] = set()
 
     def add_person(self, person: Person) -> None:
         """A contact with a visit."""
@@ -269,8 +335,19 @@ class FullSandbox(SlowSandbox):
 
     @route("POST", "/v1/contacts/{id}/opt-out")
     def opt_out(self, call: Call) -> Any:
-        """As often as asked."""
-        return {"opted_out": True} if call.ids["id"] in self.contacts else self.no_route(call)
+        """As often as asked; it happens once."""
+        key = call.ids["id"]
+        if key not in self.contacts:
+            return self.no_route(call)
+        if key not in self.opted:
+            self.effect(f"opt out {key}")
+        self.opted.add(key)
+        return {"opted_out": True}
+
+    def opted_out(self, email: str) -> bool:
+        """Whether all contacts with the address are."""
+        keys = [key for key, one in self.contacts.items() if one.email == email]
+        return bool(keys) and self.opted.issuperset(keys)
 
     @route("POST", "/v1/erasures")
     def begin(self, call: Call) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,11 +13,13 @@ from typing import Any
 from pydantic import SecretStr
 
 from dsr_sdk import (
+    Absent,
     ConnectorConfig,
     DsrError,
     Email,
     Erased,
     Evidence,
+    Failed,
     Holds,
     Match,
     OptedOut,
@@ -31,8 +33,8 @@ from dsr_sdk import (
     VendorId,
 )
 from dsr_sdk.http import Api, RateLimit
-from dsr_sdk.testing import Answer, Call, route
-from tests.testing.toys import PAGES, Full, FullSandbox, Slow, SlowSandbox, Toy, ToySandbox
+from dsr_sdk.testing import Answer, Call, Sandbox, route
+from tests.testing.toys import PAGES, Bulk, BulkSandbox, Full, FullSandbox, Slow, SlowSandbox, Toy, ToySandbox, meaning
 
 # --- declaration -------------------------------------------------------------------------------------------------------------------
 
@@ -417,14 +419,14 @@ class GivesUpPolitely(Slow):
         super().__init__(config, name=name)
         self._asked = itertools.count(1)
 
-    def poll(self, api: Api, job: str) -> Outcome:
+    def poll(self, api: Api, job: str) -> Any:
         return Erased() if next(self._asked) > 10 else super().poll(api, job)
 
 
 class AsksAtOnceAgain(Slow):
     """No pause between two questions."""
 
-    def poll(self, api: Api, job: str) -> Outcome:
+    def poll(self, api: Api, job: str) -> Any:
         outcome = super().poll(api, job)
         return Pending(job, timedelta(0)) if isinstance(outcome, Pending) else outcome
 
@@ -440,9 +442,120 @@ class KeepsJobsToItself(Slow):
         self._jobs.append(api.post("/v1/erasures", {"ids": [match.id for match in matches]}).object()["job"])
         return [Pending(str(len(self._jobs) - 1), timedelta(days=1))] * len(matches)
 
-    def poll(self, api: Api, job: str) -> Outcome:
+    def poll(self, api: Api, job: str) -> Any:
         outcome = super().poll(api, self._jobs[int(job)])
         return Pending(job, timedelta(days=1)) if isinstance(outcome, Pending) else outcome
+
+
+class FirstForAll(Bulk):
+    """Everybody's outcome is the first one's."""
+
+    def erase_many(self, api: Api, matches: Sequence[Match]) -> Sequence[Outcome | DsrError]:
+        return [super().erase_many(api, matches)[0]] * len(matches)
+
+
+class RefusedIsErased(Bulk):
+    """The call went through, so all of it did."""
+
+    def erase_many(self, api: Api, matches: Sequence[Match]) -> Sequence[Outcome | DsrError]:
+        return [Erased() if isinstance(outcome, Failed) else outcome for outcome in super().erase_many(api, matches)]
+
+
+class InTheVendorsOrder(Bulk):
+    """As the vendor lists them, so they were asked for."""
+
+    def erase_many(self, api: Api, matches: Sequence[Match]) -> Sequence[Outcome | DsrError]:
+        return [meaning(row["said"]) for row in self._rows(api, matches)]
+
+
+class AllForOne(Bulk):
+    """One was refused: the call has failed, whatever it has done."""
+
+    def erase_many(self, api: Api, matches: Sequence[Match]) -> Sequence[Outcome | DsrError]:
+        outcomes = super().erase_many(api, matches)
+        if any(isinstance(outcome, Failed) for outcome in outcomes):
+            raise RejectedError("a contact was refused")
+        return outcomes
+
+
+class FailsWithTheOne(Bulk):
+    """One was refused, so all were."""
+
+    def erase_many(self, api: Api, matches: Sequence[Match]) -> Sequence[Outcome | DsrError]:
+        outcomes = super().erase_many(api, matches)
+        return next(([outcome] * len(matches) for outcome in outcomes if isinstance(outcome, Failed)), outcomes)
+
+
+class AbsentTogether(Bulk):
+    """Only when nobody is there is anybody absent."""
+
+    def erase_many(self, api: Api, matches: Sequence[Match]) -> Sequence[Outcome | DsrError]:
+        outcomes = super().erase_many(api, matches)
+        together = all(isinstance(outcome, Absent) for outcome in outcomes)
+        return [Erased() if isinstance(outcome, Absent) and not together else outcome for outcome in outcomes]
+
+
+class SparingSandbox(BulkSandbox):
+    """One on hold, and nobody of the call is erased; all rows say so."""
+
+    def row(self, key: str) -> dict[str, str]:
+        """The same for all."""
+        held = any(one.email in self.on_hold for one in self.contacts.values())
+        return {"id": key, "said": "on_hold"} if held else super().row(key)
+
+
+class WeakSandbox(BulkSandbox):
+    """Says that it refuses, and does not."""
+
+    def refuse(self, email: str) -> bool:
+        """In vain."""
+        return True
+
+
+class MeekSandbox(BulkSandbox):
+    """Nobody has told it how to refuse."""
+
+    refuse = Sandbox.refuse
+
+
+class FirstOfTheJob(Slow):
+    """Waits for the job, and takes the first outcome in it for all."""
+
+    def poll(self, api: Api, job: str) -> Any:
+        answer = super().poll(api, job)
+        return next(iter(answer.values())) if isinstance(answer, Mapping) else answer
+
+
+class DoneIsErased(Slow):
+    """A job that is done has erased everybody in it."""
+
+    def poll(self, api: Api, job: str) -> Any:
+        answer = super().poll(api, job)
+        return Erased() if isinstance(answer, Mapping) else answer
+
+
+class WaitsForTheRefused(Slow):
+    """Who is not erased yet will be."""
+
+    def poll(self, api: Api, job: str) -> Any:
+        answer = super().poll(api, job)
+        waiting = Pending(job, timedelta(days=1))
+        return {key: waiting if isinstance(one, Failed) else one for key, one in answer.items()} if isinstance(answer, Mapping) else answer
+
+
+class JobInTheVendorsOrder(Slow):
+    """As they were sent, so the job lists them."""
+
+    def erase_many(self, api: Api, matches: Sequence[Match]) -> Sequence[Outcome | DsrError]:
+        job = api.post("/v1/erasures", {"ids": [match.id for match in matches]}).object()["job"]
+        return [Pending(f"{job}/{','.join(match.id for match in matches)}", timedelta(days=1))] * len(matches)
+
+    def poll(self, api: Api, job: str) -> Any:
+        number, _, ids = job.partition("/")
+        answer = super().poll(api, number)
+        if isinstance(answer, Pending):
+            return Pending(job, timedelta(days=1))
+        return dict(zip(ids.split(","), answer.values(), strict=True)) if isinstance(answer, Mapping) else answer
 
 
 # --- copying and opting out --------------------------------------------------------------------------------------------------------
@@ -506,6 +619,81 @@ class OptsOutByErasing(Full):
         return OptedOut()
 
 
+class OptsOutOnPaper(Full):
+    """Looks the contact up, and that was it."""
+
+    def opt_out(self, api: Api, match: Match) -> Outcome:
+        api.get("/v1/contacts/{id}", id=match.id.removeprefix("o_"))
+        return OptedOut()
+
+
+class OptsOutUnasked(Full):
+    """Does not even look."""
+
+    def opt_out(self, api: Api, match: Match) -> Outcome:
+        return OptedOut()
+
+
+class OptsOutTheFirst(Full):
+    """Whoever stands first."""
+
+    def opt_out(self, api: Api, match: Match) -> Outcome:
+        api.post("/v1/contacts/{id}/opt-out", id="c_0")
+        return OptedOut()
+
+
+class OptsOutWhoIsAlike(Full):
+    """Everybody whose address begins so."""
+
+    def opt_out(self, api: Api, match: Match) -> Outcome:
+        email = api.get("/v1/contacts/{id}", id=match.id.removeprefix("o_")).object()["email"]
+        for contact in api.pages("/v1/contacts", {"prefix": email}, paging=PAGES):
+            api.post("/v1/contacts/{id}/opt-out", id=contact["id"])
+        return OptedOut()
+
+
+class OptsOutEverybody(Full):
+    """The whole account."""
+
+    def opt_out(self, api: Api, match: Match) -> Outcome:
+        for contact in api.pages("/v1/contacts", {"prefix": ""}, paging=PAGES):
+            api.post("/v1/contacts/{id}/opt-out", id=contact["id"])
+        return OptedOut()
+
+
+class SwitchSandbox(FullSandbox):
+    """Whoever opts out once more is in again."""
+
+    @route("POST", "/v1/contacts/{id}/opt-out")
+    def opt_out(self, call: Call) -> Any:
+        """On, off."""
+        self.opted ^= {call.ids["id"]}
+        return {"opted_out": call.ids["id"] in self.opted}
+
+
+class OnceSandbox(FullSandbox):
+    """Refuses to do it again."""
+
+    @route("POST", "/v1/contacts/{id}/opt-out")
+    def opt_out(self, call: Call) -> Any:
+        """A conflict the second time."""
+        return Answer.json({"code": "done"}, 422) if call.ids["id"] in self.opted else super().opt_out(call)
+
+
+class AlwaysOutSandbox(FullSandbox):
+    """Tells of everybody that they are out."""
+
+    def opted_out(self, email: str) -> bool:
+        """Certainly."""
+        return True
+
+
+class SilentSandbox(FullSandbox):
+    """Nobody has told it how to tell."""
+
+    opted_out = Sandbox.opted_out
+
+
 # --- faults ------------------------------------------------------------------------------------------------------------------------
 
 
@@ -557,7 +745,7 @@ class DropsACopy(Toy):
 class FaultIsDone(Slow):
     """A job that cannot be asked about is done."""
 
-    def poll(self, api: Api, job: str) -> Outcome:
+    def poll(self, api: Api, job: str) -> Any:
         try:
             return super().poll(api, job)
         except DsrError:
@@ -567,7 +755,7 @@ class FaultIsDone(Slow):
 class FaultIsPending(Slow):
     """Wrong credentials are a reason to wait."""
 
-    def poll(self, api: Api, job: str) -> Outcome:
+    def poll(self, api: Api, job: str) -> Any:
         try:
             return super().poll(api, job)
         except DsrError:

@@ -55,6 +55,8 @@ class AmplitudeSandbox(Sandbox):
         self.batches: list[Batch] = []
         self.stuck = False
         """Jobs are submitted and never finish."""
+        self.spared: set[str] = set()
+        """Addresses of users whom an administrator takes out of every job before it closes."""
         self.session_overhang = 0
         """How many events a page is longer than asked for, so that it ends with a session."""
 
@@ -79,6 +81,12 @@ class AmplitudeSandbox(Sandbox):
     def holds(self, email: str) -> bool:
         self._run()
         return any(user.email == email for user in self.users.values())
+
+    def refuse(self, email: str) -> bool:
+        """Amplitude refuses nobody whom it knows. It lets an administrator revoke one user of a job while that is staging; the list of jobs then
+        names the others only."""
+        self.spared.add(email)
+        return True
 
     # --- the vendor's manners ------------------------------------------------------------------------------------------------------
 
@@ -200,10 +208,16 @@ class AmplitudeSandbox(Sandbox):
 
     def _run(self) -> None:
         for batch in self.batches:
+            if not batch.scrubbed and self._status(batch) != "staging":
+                batch.entries = [entry for entry in batch.entries if not self._is_spared(entry)]
             if not batch.scrubbed and not self.stuck and self._today() >= batch.day + SCRUB:
                 batch.scrubbed = True
                 for entry in batch.entries:
                     self.users.pop(entry["amplitude_id"], None)
+
+    def _is_spared(self, entry: Mapping[str, Any]) -> bool:
+        user = self.users.get(entry["amplitude_id"])
+        return user is not None and user.email in self.spared
 
 
 def _error(status: int, message: str) -> Answer:

@@ -30,6 +30,7 @@ from dsr_sdk import (
 from dsr_sdk.http import RetryPolicy, SourceHttp
 from dsr_sdk.http.limits import Pacer
 from dsr_sdk.testing import Fault, Person, Sandbox, transport
+from dsr_sdk.testing.checked import Checked
 from dsr_sdk.testing.openapi import Description
 from dsr_sdk.testing.suite import ConnectorSuite
 from tests.reference import beside, shared
@@ -440,33 +441,11 @@ class TestOperation:
         assert caught.value.retry_after == wait
 
 
-class Checked(httpx.BaseTransport):
-    """The sandbox, with every message held against the description."""
-
-    def __init__(self, sandbox: AmplitudeSandbox, description: Description) -> None:
-        self.inner = transport(sandbox)
-        self.description = description
-        self.calls: set[str] = set()
-        self.findings: list[str] = []
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        response = self.inner.handle_request(request)
-        content = response.read()
-        about = request.method, str(request.url)
-        findings = [
-            *self.description.check_request(*about, request.headers, request.read()),
-            *self.description.check_response(*about, response.status_code, response.headers, content),
-        ]
-        self.findings += [str(finding) for finding in findings if finding.severity == "error"]
-        self.calls.add(str(self.description.operation(*about)))
-        return response
-
-
 @pytest.mark.evidence("spec")
 def test_every_message_fits_the_description() -> None:
     """Finding, copying, scheduling, recovering, polling, a wrong key: requests and the sandbox's answers are as documented."""
     sandbox = sandbox_with(ADA, BOB)
-    wire = Checked(sandbox, Description.load(shared("specs", "amplitude.yaml"), match_host=True))
+    wire = Checked(transport(sandbox), Description.load(shared("specs", "amplitude.yaml"), match_host=True))
     connector, http = connected(wire)
     connector.dsr_check(http.api())
     matches = found(connector, http, ADA.user_id)

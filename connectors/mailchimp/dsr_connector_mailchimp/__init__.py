@@ -8,6 +8,8 @@ What is said here about Mailchimp's behaviour was read in:
 * https://mailchimp.com/help/delete-contacts/: a permanent deletion removes the personal data from one audience and anonymises the reports.
 * https://mailchimp.com/developer/marketing/docs/fundamentals/: ten connections at a time, no rate headers, and a bare 403 under heavy load.
 * https://mailchimp.com/developer/marketing/api/ecommerce-customers/ and the orders and carts beside it.
+* https://mailchimp.com/help/collect-consent-with-gdpr-forms/: an audience may ask for marketing permissions; recorded traffic shows Mailchimp's own
+  three, "Email", "Direct Mail" and "Customized Online Advertising", with other ids in each audience.
 """
 
 from __future__ import annotations
@@ -32,15 +34,19 @@ from dsr_sdk import (
     Email,
     Erased,
     Evidence,
+    Failed,
     Holds,
     Match,
+    OptedOut,
     Outcome,
     Phone,
     Record,
+    RejectedError,
     Subject,
     TransientError,
     Unsupported,
     VendorId,
+    Verb,
 )
 from dsr_sdk.http import Api, BasicAuth, Offset, Reply, at
 
@@ -54,9 +60,14 @@ PARTS: Mapping[str, str] = {"activity-feed": "activity", "events": "event", "not
 """What Mailchimp keeps about a member in lists of their own: the end of the path, and our name for one item."""
 
 
+ADVERTISING = "Customized Online Advertising"
+"""Mailchimp's own text for the permission that audiences ask for; a controller may have reworded it."""
+
+
 class Mailchimp(Connector):
     """Mailchimp Marketing: members are deleted permanently from every audience, with their activity, notes, events and tags; customers of connected
-    stores are deleted with their orders and carts. Nothing is retained but anonymous campaign reports."""
+    stores are deleted with their orders and carts. Nothing is retained but anonymous campaign reports. Opting out withdraws the permission to
+    advertise to the person elsewhere, and leaves the mail that they want."""
 
     slug, title, category = "mailchimp", "Mailchimp", Category.MARKETING
     docs = "https://mailchimp.com/developer/marketing/api/"
@@ -92,6 +103,9 @@ class Mailchimp(Connector):
         server: str | None = Field(None, pattern=r"^[a-z]{2,4}[0-9]{1,3}$", description="the data centre, where the key does not name it (us6)")
         user_id_field: str | None = Field(None, description="the merge tag under which your products store their own user id (USERID)")
         phone_field: str = Field("PHONE", description="the merge tag of the telephone number")
+        advertising_permission: str = Field(
+            ADVERTISING, description="the text of the marketing permission to advertise elsewhere, which an opt-out withdraws; empty if you never do"
+        )
 
     def __init__(self, config: ConnectorConfig | None = None, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
@@ -101,6 +115,11 @@ class Mailchimp(Connector):
         elif not self.config.base_url:
             fix = "set server to the first part of the address you see in Mailchimp (https://us6.admin.mailchimp.com)"
             raise ConfigError("the API key does not end in a data centre", field=f"sources.{self.name}.server", fix=fix)
+        if not self.config.advertising_permission.strip():  # a setting, so the verb is this data source's own and not the class's
+            self.supports = self._supports  # type: ignore[method-assign]  # a class method
+
+    def _supports(self, verb: Verb) -> Unsupported | None:
+        return Unsupported("these settings say that nobody is advertised to through this account") if verb is Verb.OPT_OUT else super().supports(verb)
 
     def auth(self) -> httpx.Auth:
         return BasicAuth("dsr-sdk", self.config.api_key)  # the user name is ignored
@@ -120,7 +139,7 @@ class Mailchimp(Connector):
     def find(self, api: Api, subject: Subject) -> Iterator[Match]:
         """Members are looked up in every audience by id: search-members is fuzzy, and nothing says that it knows those who are archived."""
         email = subject.email
-        member_id = hashlib.md5(email.encode(), usedforsecurity=False).hexdigest()
+        member_id = _member_id(email)
         for audience in api.pages("/lists", {"fields": "lists.id,total_items"}, paging=_pages("lists")):
             list_id = str(audience["id"])
             reply = api.get(MEMBER, list_id=list_id, member=member_id, absent_ok=True)
@@ -193,8 +212,48 @@ class Mailchimp(Connector):
                 if str(at(item, "customer.id")) == customer_id:
                     yield kind, item
 
-    opt_out = Unsupported("Mailchimp sends the mail you write and sells no data; leaving a mailing list is another right")
+    def opt_out(self, api: Api, match: Match) -> Outcome:
+        """Withdraw the permission to advertise to the person in other places, which is what laws call sharing. Unsubscribing is another right."""
+        list_id, member = self._membership(api, match)
+        permission = self._advertising(api.get(MEMBER, list_id=list_id, member=member))
+        if permission is None:
+            return Failed(
+                "The audience asks for no permission of this name, so there is none to withdraw: take the person out of your advertising audiences, "
+                "and set advertising_permission to your own wording",
+                "no_permission",
+            )
+        if permission.get("enabled") is not False:
+            change = {"marketing_permissions": [{"marketing_permission_id": permission["marketing_permission_id"], "enabled": False}]}
+            # Without the parameter a member who lacks a merge field that became mandatory later could not be changed.
+            reply = api.patch(MEMBER, change, params={"skip_merge_validation": "true"}, retry=True, list_id=list_id, member=member)
+            if (self._advertising(reply) or {}).get("enabled") is not False:
+                raise RejectedError(f"{reply.call} answered {reply.status} and left the permission as it was", source=self.name, code="not_confirmed")
+        return OptedOut()
+
+    def _membership(self, api: Api, match: Match) -> tuple[str, str]:
+        """Audience and member through which a match is advertised to. A store's customers are members of the store's audience; one who is no member
+        any more (404, so Absent) cannot be advertised to."""
+        if match.resource == "member":
+            return match.data["list_id"], match.data["member"]
+        store_id = match.data["store_id"]
+        customer = api.get(CUSTOMER, store_id=store_id, customer_id=match.data["customer_id"]).object()
+        reply = api.get(STORE, store_id=store_id)
+        list_id = reply.object().get("list_id")
+        if not list_id:
+            raise RejectedError(f"{reply.call} answered {reply.status} without the store's audience", source=self.name)
+        return str(list_id), _member_id(str(customer.get("email_address")).lower())
+
+    def _advertising(self, reply: Reply) -> Mapping[str, Any] | None:
+        wanted = self.config.advertising_permission.strip().casefold()
+        permissions = reply.object().get("marketing_permissions") or ()
+        return next((one for one in permissions if str(one.get("text")).strip().casefold() == wanted), None)
+
     email = Unsupported("Mailchimp is reached through its API")
+
+
+def _member_id(email: str) -> str:
+    """A member's id: the MD5 of the address in lower case."""
+    return hashlib.md5(email.encode(), usedforsecurity=False).hexdigest()
 
 
 def _pages(items: str) -> Offset:

@@ -14,7 +14,10 @@ from typing import Any, ClassVar
 
 from dsr_sdk.testing import Answer, Call, Person, Sandbox, route
 
-__all__ = ["MailchimpSandbox", "member_id"]
+__all__ = ["PERMISSIONS", "MailchimpSandbox", "member_id", "permission_id"]
+
+PERMISSIONS = ("Email", "Direct Mail", "Customized Online Advertising")
+"""The marketing permissions that Mailchimp suggests, in its words."""
 
 PROBLEM = {"Content-Type": "application/problem+json; charset=utf-8"}
 
@@ -22,6 +25,11 @@ PROBLEM = {"Content-Type": "application/problem+json; charset=utf-8"}
 def member_id(email: str) -> str:
     """A member's id: the MD5 of the address in lower case."""
     return hashlib.md5(email.lower().encode(), usedforsecurity=False).hexdigest()
+
+
+def permission_id(list_id: str, text: str) -> str:
+    """The id of a marketing permission: another one in each audience."""
+    return hashlib.md5(f"{list_id}/{text}".encode(), usedforsecurity=False).hexdigest()[:10]
 
 
 def _v3(method: str, path: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -34,8 +42,9 @@ def _v3(method: str, path: str) -> Callable[[Callable[..., Any]], Callable[..., 
 
 
 class MailchimpSandbox(Sandbox):
-    """A Mailchimp account with two audiences and one store. `Person.extra["mailchimp"]` may say: ``lists`` (audience ids; the first one unless
-    said), ``status``, ``merge_fields``, how many ``activity``, ``events``, ``notes``, ``tags`` and ``goals`` there are, and how many ``orders``
+    """A Mailchimp account with two audiences and one store, whose customers belong to the first audience. `Person.extra["mailchimp"]` may say:
+    ``lists`` (audience ids; the first one unless said), ``status``, ``merge_fields``, ``permissions`` (the texts of those given; all unless said,
+    None for an audience that asks for none), how many ``activity``, ``events``, ``notes``, ``tags`` and ``goals`` there are, and how many ``orders``
     and ``carts`` the person has as a customer of the store."""
 
     slug, title = "mailchimp", "Mailchimp"
@@ -91,6 +100,11 @@ class MailchimpSandbox(Sandbox):
             "tags": [{"id": number, "name": f"tag {number}"} for number in range(int(wishes.get("tags", 0)))][:50],
             "list_id": list_id,
         }
+        given = wishes.get("permissions", PERMISSIONS)
+        if given is not None:
+            self.lists[list_id][member]["marketing_permissions"] = [
+                {"marketing_permission_id": permission_id(list_id, text), "text": text, "enabled": text in given} for text in PERMISSIONS
+            ]
         moment = "2026-03-01T10:00:00+00:00"
         makers: Mapping[str, Callable[[int], dict[str, Any]]] = {
             "activity": lambda number: {"activity_type": "open", "created_at_timestamp": moment, "campaign_title": f"campaign {number}"},
@@ -133,6 +147,11 @@ class MailchimpSandbox(Sandbox):
         items = [one["customer"]["email_address"] for store in self.stores.values() for kind in ("orders", "carts") for one in store[kind].values()]
         return wanted in (address.lower() for address in (*members, *customers, *items))
 
+    def opted_out(self, email: str) -> bool:
+        members = [one for members in self.lists.values() for one in members.values() if one["email_address"].lower() == email.lower()]
+        withdrawn = {"text": PERMISSIONS[-1], "enabled": False}
+        return bool(members) and all(any(withdrawn.items() <= one.items() for one in member.get("marketing_permissions", ())) for member in members)
+
     # --- audiences -----------------------------------------------------------------------------------------------------------------
 
     @_v3("GET", "/lists")
@@ -143,6 +162,21 @@ class MailchimpSandbox(Sandbox):
     def get_member(self, call: Call) -> Answer:
         member = self._member(call)
         return Answer.json({**member, "_links": []}) if member else self.no_route(call)
+
+    @_v3("PATCH", "/lists/{list_id}/members/{member}")
+    def update_member(self, call: Call) -> Answer:
+        member = self._member(call)
+        if not member:
+            return self.no_route(call)
+        known = {one["marketing_permission_id"]: one for one in member.get("marketing_permissions", ())}
+        for change in call.json().get("marketing_permissions", ()):
+            permission = known.get(change["marketing_permission_id"])
+            if permission is None:
+                return self._problem(400, "Invalid Resource", "The resource submitted could not be validated.")
+            if permission["enabled"] != change["enabled"]:
+                self.effect(f"permission {call.ids['list_id']}/{member['id']}/{permission['marketing_permission_id']}")
+            permission["enabled"] = change["enabled"]
+        return Answer.json({**member, "_links": []})
 
     @_v3("GET", "/lists/{list_id}/members/{member}/{part}")
     def get_part(self, call: Call) -> Answer:
@@ -185,6 +219,11 @@ class MailchimpSandbox(Sandbox):
     @_v3("GET", "/ecommerce/stores")
     def get_stores(self, call: Call) -> Answer:
         return self._page(call, "stores", [{"id": store_id, "name": store_id} for store_id in self.stores])
+
+    @_v3("GET", "/ecommerce/stores/{store_id}")
+    def get_store(self, call: Call) -> Answer:
+        store_id = call.ids["store_id"]
+        return Answer.json({"id": store_id, "list_id": next(iter(self.lists)), "name": store_id}) if store_id in self.stores else self.no_route(call)
 
     @_v3("GET", "/ecommerce/stores/{store_id}/{kind}")
     def get_items(self, call: Call) -> Answer:

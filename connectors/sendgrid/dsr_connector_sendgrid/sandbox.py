@@ -48,6 +48,7 @@ class SendGridSandbox(Sandbox):
     Attributes:
         scopes: What the key may do.
         invalid: Addresses that SendGrid calls invalid; one of them fails a whole call.
+        unerasable: Addresses that only an erasure job calls invalid, while the search knows them.
         stuck: No job ever ends.
     """
 
@@ -60,6 +61,7 @@ class SendGridSandbox(Sandbox):
         self.accounts: dict[str, _Account] = {"": _Account()}
         self.scopes = list(SCOPES)
         self.invalid: set[str] = set()
+        self.unerasable: set[str] = set()
         self.stuck = False
         self._jobs: list[tuple[float, Callable[[], None]]] = []
 
@@ -107,6 +109,11 @@ class SendGridSandbox(Sandbox):
         self._work()
         address = email.lower()
         return any(address in account.email_data or account.contact(address) is not None for account in self.accounts.values())
+
+    def refuse(self, email: str) -> bool:
+        """SendGrid tells nothing of single addresses: one that is invalid to it fails the whole job, with 400 and its name."""
+        self.unerasable.add(email.lower())
+        return True
 
     # --- the door --------------------------------------------------------------------------------------------------------------------
 
@@ -176,7 +183,7 @@ class SendGridSandbox(Sandbox):
         addresses = [str(one).lower() for one in (call.json() or {}).get("email_addresses", [])]
         if not addresses or len(addresses) > 5_000 or len(call.body) > 256 * 1024:
             return _refused(400, "too many email_addresses", "email_addresses")
-        wrong = next((one for one in addresses if one in self.invalid), None)
+        wrong = next((one for one in addresses if one in self.invalid | self.unerasable), None)
         if wrong is not None:
             return _refused(400, f"Email_address {wrong} is not valid", "email_addresses")
         account = self._account(call)

@@ -31,6 +31,7 @@ from dsr_sdk import (
 )
 from dsr_sdk.http import RetryPolicy, SourceHttp
 from dsr_sdk.testing import Fault, Person, transport
+from dsr_sdk.testing.checked import Checked
 from dsr_sdk.testing.openapi import Description
 from dsr_sdk.testing.suite import ConnectorSuite
 from tests.reference import beside, shared
@@ -370,32 +371,10 @@ class TestOperation:
         assert clock[0] == pytest.approx(1000 + 100 / 20, rel=0.05)  # search, at twenty a second, is what sets the pace
 
 
-class Checked(httpx.BaseTransport):
-    """The sandbox, with every message held against Stripe's own description."""
-
-    def __init__(self, sandbox: StripeSandbox, description: Description) -> None:
-        self.inner = transport(sandbox)
-        self.description = description
-        self.calls: set[str] = set()
-        self.findings: list[str] = []
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        response = self.inner.handle_request(request)
-        content = response.read()
-        about = request.method, str(request.url)
-        findings = [
-            *self.description.check_request(*about, request.headers, request.read()),
-            *self.description.check_response(*about, response.status_code, response.headers, content),
-        ]
-        self.findings += [str(finding) for finding in findings if finding.severity == "error"]
-        self.calls.add(str(self.description.operation(*about)))
-        return response
-
-
 @pytest.mark.evidence("spec")
 def test_every_message_fits_stripes_description() -> None:
     """Finding, copying, erasing, erasing again, a wrong key: requests and the sandbox's answers are as Stripe describes them."""
-    wire = Checked(sandbox_with(ADA, BOB), Description.load(shared("specs", "stripe.yaml"), match_host=True))
+    wire = Checked(transport(sandbox_with(ADA, BOB)), Description.load(shared("specs", "stripe.yaml"), match_host=True))
     connector, http = connected(wire)
     connector.dsr_check(http.api())
     matches = found(connector, http, "Ada@Example.com")

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from dsr_sdk.result import Match, Outcome
+from dsr_sdk.errors import DsrError, RejectedError
+from dsr_sdk.result import Absent, Failed, Match, Outcome, Pending, Retained
+from dsr_sdk.testing import faults
 from dsr_sdk.testing._bench import OTHER, Bench, require, said
 from dsr_sdk.testing.sandbox import Person
-from dsr_sdk.testing.scenario import World, erase_all
+from dsr_sdk.testing.scenario import Result, World, erasable, erase_all
 
 __all__ = ["Batches"]
 
@@ -50,9 +52,90 @@ class Batches(Bench):
             found = [match for person in people for match in self._find(w, person)]
             self._all_gone(w, people, found, f"in batches of {size}", size)
 
-    def _crowd(self, size: int) -> list[Person]:
+    def test_batch_of_mixed_outcomes(self) -> None:
+        """Of one batch the vendor refuses one, another is gone already, the others are erased: each match is told what became of it, at once or
+        by its job, in whatever order the vendor answers. Held against the truth behind the sandbox, in one order of the batch and in reverse.
+
+        Mend: look each match up in the vendor's answer by its id, never by its place; that a call or a job is done is nobody's outcome; a
+        refusal of one is `Failed`. Give the sandbox ``refuse(email)``."""
+        people = self._crowd(self._mixable())
+        refused, gone = people[0].email, people[-2].email if len(people) > 2 else ""
+        for order in (people, people[::-1]):
+            with self._world(OTHER, *people) as w:
+                found = {person.email: erasable(w.connector, self._find(w, person)) for person in order}
+                told = w.sandbox.refuse(refused)
+                known_absent = self._absent_before(w, found.get(gone, []))
+                results = self._settled(w, self._halved(w, [match for matches in found.values() for match in matches]))
+                left = {person.email: faults.keys(self._find(w, person)) for person in people}
+                require(w.sandbox.holds(refused), "the sandbox lost the person whom it was told to refuse: check refuse(email)")
+                require(any(match in left[refused] for match in faults.keys(found[refused])), "nothing of the refused person is found again")
+                spoilt = sum(w.sandbox.holds(person.email) for person in people if person.email != refused)
+                require(not spoilt, f"one was refused, and {spoilt} whom nobody refused are still there: it took the batch along")
+                owners = [email for email, matches in found.items() for _ in matches]
+                for email, (match, result) in zip(owners, results, strict=True):
+                    if (match.resource, match.id) in left[email]:
+                        self._told_refused(match, result, told=told)
+                    else:
+                        # Of several matches of one person the first may have taken the others along.
+                        self._told_gone(
+                            match, result, before=(match.resource, match.id) in known_absent, new=email != gone and len(found[email]) == 1
+                        )
+                require(w.sandbox.holds(OTHER.email), "the batch took another person along")
+                self._effects_once(w)
+
+    # --- a batch of mixed outcomes -------------------------------------------------------------------------------------------------
+
+    def _mixable(self) -> int:
+        """How many people fit one call, five at most: a person may be several matches."""
+        self._need_batches()
+        if self._batch() == 1:
+            pytest.skip("a batch is one match")
+        with self._world(self.person) as w:
+            each = len(erasable(w.connector, self._find(w, self.person)))
+        return max(2, min(5, self._batch() // max(1, each)))
+
+    def _absent_before(self, w: World, matches: Sequence[Match]) -> set[tuple[str, str]]:
+        """Erase these on their own, and again: of which the connector then says that they were gone. In a batch it has to say the same."""
+        if not matches:
+            return set()
+        self._settled(w, self._halved(w, matches))
+        alone = self._settled(w, self._halved(w, matches))
+        return {(match.resource, match.id) for match, result in alone if isinstance(result, Absent)}
+
+    def _halved(self, w: World, batch: Sequence[Match]) -> list[Result]:
+        """As a host does it: what the vendor refuses as a whole is asked again in halves, until the bad one stands alone."""
+        size = self.connector.batch_size
+        if len(batch) > size:
+            return [*self._halved(w, batch[:size]), *self._halved(w, batch[size:])]
+        try:
+            outcomes = w.connector.dsr_delete(w.http.api(operation_key=f"mixed-{len(w.http.log)}"), batch)
+        except RejectedError as error:
+            if len(batch) == 1:
+                return [(batch[0], error)]
+            middle = len(batch) // 2
+            return [*self._halved(w, batch[:middle]), *self._halved(w, batch[middle:])]
+        return list(zip(batch, outcomes, strict=True))
+
+    def _told_refused(self, match: Match, result: Outcome | DsrError, *, told: bool) -> None:
+        honest = isinstance(result, Failed | Retained | DsrError) or (isinstance(result, Pending) and not told)
+        require(honest, f"{match.resource}: {said(result)} for the one of the batch whom the vendor refused to erase")
+
+    def _told_gone(self, match: Match, result: Outcome | DsrError, *, before: bool, new: bool) -> None:
+        clean = isinstance(result, Outcome) and result.clean
+        require(clean, f"{match.resource}: {said(result)} for one of the batch who is gone")
+        if before:
+            require(isinstance(result, Absent), f"{match.resource}: {said(result)} for one who was gone before; asked alone, it is Absent")
+        if new:
+            require(not isinstance(result, Absent), f"{match.resource}: Absent for one of the batch who was there until then")
+
+    # --- steps ---------------------------------------------------------------------------------------------------------------------
+
+    def _need_batches(self) -> None:
         if not callable(getattr(self.connector, "erase_many", None)):
             pytest.skip("the connector erases one by one")
+
+    def _crowd(self, size: int) -> list[Person]:
+        self._need_batches()
         return [replace(self.person, email=f"many{i}@example.com", user_id=f"many-{i}", phone=f"+1415557{i:04}") for i in range(size)]
 
     def _all_gone(self, w: World, people: Sequence[Person], found: Sequence[Match], how: str, size: int | None = None) -> None:

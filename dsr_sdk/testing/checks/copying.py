@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from dsr_sdk.connector import Verb
-from dsr_sdk.result import Absent, OptedOut, Pending
+from dsr_sdk.result import Absent, Match, OptedOut
 from dsr_sdk.testing import faults
 from dsr_sdk.testing._bench import CANARY, OTHER, Bench, require, said, text_of, values_of
+from dsr_sdk.testing.checks.finding import neighbours_of
+from dsr_sdk.testing.scenario import World
 
 __all__ = ["Copying"]
 
@@ -88,14 +90,47 @@ class Copying(Bench):
                 require(value.casefold() not in text, f"{what} of another person stands in the copy")
 
     def test_opt_out(self) -> None:
-        """Opting out is confirmed with `OptedOut` (or kept open as `Pending`), doing it again is harmless, and nothing is erased by it.
+        """Opting out is confirmed with `OptedOut` (a `Pending` once its job is done), and it is true: behind the API all of the person's records are
+        opted out. Nothing is erased by it, and the same is found.
 
-        Mend: answer what the vendor confirmed; a second opt-out that the vendor refuses as done is `OptedOut` too."""
+        Mend: answer what the vendor confirmed; an outcome without a call is a lie. Give the sandbox ``opted_out(email)``."""
         self._need(Verb.OPT_OUT)
-        with self._world(self.person) as w:
-            for match in self._find(w, self.person):
-                for _ in range(2):
-                    outcome = w.connector.dsr_opt_out(w.http.api(operation_key="opt-out"), match)
-                    require(isinstance(outcome, OptedOut | Pending | Absent), f"{match.resource}: {said(outcome)} to an opt-out")
+        with self._world(OTHER, self.person) as w:
+            matches = self._find(w, self.person)
+            require(not w.sandbox.opted_out(self.person.email), "the sandbox says opted out before anybody asked: check opted_out()")
+            w.http.log.clear()
+            self._opt_out(w, matches)
             require(bool(w.http.log), "nobody was asked")
             require(w.sandbox.holds(self.person.email), "opting out erased the person")
+            require(w.sandbox.opted_out(self.person.email), "OptedOut, and behind the API the person is not opted out")
+            require(faults.keys(self._find(w, self.person)) == faults.keys(matches), "after opting out, other things are found")
+
+    def test_opt_out_twice(self) -> None:
+        """Opting out again is harmless: the same outcome, no effect counted twice, and it stays.
+
+        Mend: set the wish, never toggle it; a second opt-out that the vendor refuses as done is `OptedOut` too."""
+        self._need(Verb.OPT_OUT)
+        with self._world(OTHER, self.person) as w:
+            matches = self._find(w, self.person)
+            for _ in range(2):
+                self._opt_out(w, matches)
+            self._effects_once(w)
+            require(w.sandbox.opted_out(self.person.email), "opted out twice, the person is not opted out any more")
+
+    def test_opt_out_spares_others(self) -> None:
+        """Whoever did not ask is not opted out: nobody else, and nobody whose address or id is alike.
+
+        Mend: opt out by the match's id, never a list, a segment or the account."""
+        self._need(Verb.OPT_OUT)
+        neighbours = neighbours_of(self.person)
+        with self._world(OTHER, *list(neighbours.values())[:3], self.person, *list(neighbours.values())[3:]) as w:
+            self._opt_out(w, self._find(w, self.person))
+            require(w.sandbox.opted_out(self.person.email), "the person is not opted out")
+            require(not w.sandbox.opted_out(OTHER.email), "another person is opted out too")
+            for kind, neighbour in neighbours.items():
+                require(not w.sandbox.opted_out(neighbour.email), f"a neighbour is opted out too ({kind})")
+
+    def _opt_out(self, w: World, matches: Sequence[Match]) -> None:
+        results = [(match, w.connector.dsr_opt_out(w.http.api(operation_key="opt-out"), match)) for match in matches]
+        for match, outcome in self._settled(w, results):
+            require(isinstance(outcome, OptedOut | Absent), f"{match.resource}: {said(outcome)} to an opt-out")

@@ -10,7 +10,7 @@ import pytest
 
 from dsr_sdk.connector import Evidence
 from dsr_sdk.testing._bench import Bench, require
-from dsr_sdk.testing._claims import cassettes_in, layers_marked
+from dsr_sdk.testing._claims import SHIPPED, cassettes_in, layers_marked, shipped
 from dsr_sdk.testing._packaged import in_a_test
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class Evident(Bench):
     @pytest.mark.evidence("sandbox")
     def test_cassettes(self) -> None:
         """There is a cassette for each verb, and each may be committed: no secret, nobody real, no foreign host, not too large, provenance in it.
+        Where the package has an ``evidence.json``, it says the same of them.
 
         Mend: record with ``dsr cassette record SLUG --out tests/cassettes`` and read the difference before you commit it."""
         from dsr_sdk.testing.cassettes import lint
@@ -67,6 +68,8 @@ class Evident(Bench):
         for path in self._tapes():
             problems = lint(path, self.connector)
             require(not problems, "; ".join(problems))
+        told = shipped(self.connector)
+        require(told is None or told == tuple(cassettes_in(self.cassettes)), f"{SHIPPED} in the package says something else of the cassettes")
 
     def test_cassettes_replay(self) -> None:
         """Each cassette replays without a network: the same calls with the same bodies, all of them played, the same conclusion.

@@ -6,9 +6,10 @@ import pytest
 
 from dsr_sdk.connector import Verb
 from dsr_sdk.errors import DsrError
-from dsr_sdk.result import OptedOut, Outcome, Pending
+from dsr_sdk.result import Match, OptedOut, Outcome, Pending
 from dsr_sdk.testing import faults
 from dsr_sdk.testing._bench import OTHER, Bench, require, said
+from dsr_sdk.testing.scenario import Exchange, ScenarioHttp, World
 
 __all__ = ["Faulty"]
 
@@ -100,16 +101,28 @@ class Faulty(Bench):
 
         Mend: let the error of ``api`` through in `opt_out`."""
         self._need(Verb.OPT_OUT)
+        for position, w, matches in self._struck(case, self._calls_of_opt_out):
+            with faults.broken(w, case, position) as http:
+                results = [(match, self._opted_out(w, http, match)) for match in matches]
+            done = w.sandbox.opted_out(self.person.email)
+            believed = all(isinstance(result, OptedOut) for _, result in results) and not case.lies
+            require(done or not believed, f"opt_out, {case}: OptedOut although the vendor did not confirm it")
+            faults.judge_erasure(case, self._expected(case, "opt_out"), results, done, position, verb="opt_out")
+            again = [self._opted_out(w, w.http, match) for match in matches]
+            bad = [said(result) for result in again if not isinstance(result, Outcome) or result.kind == "failed"]
+            require(not bad, f"after {case}, opting out again answers {bad[0] if bad else ''}")
+            require(w.sandbox.opted_out(self.person.email), f"after {case}, opting out again leaves the person opted in")
+
+    def _calls_of_opt_out(self) -> list[Exchange]:
         with self._world(self.person, OTHER) as w:
-            match = self._find(w, self.person)[0]
-            expected = self._expected(case, "opt_out")
-            with faults.broken(w, case) as http:
-                try:
-                    outcome = w.connector.dsr_opt_out(http.api(operation_key="opt-out"), match)
-                except DsrError as error:
-                    faults.judge_erasure(case, expected, [(match, error)], False, 0, verb="opt_out")
-                else:
-                    believed = isinstance(outcome, OptedOut) and not case.recovers and expected is not None
-                    require(not believed, f"opt_out, {case}: OptedOut although the vendor did not confirm it")
-            again = w.connector.dsr_opt_out(w.http.api(operation_key="opt-out"), match)
-            require(isinstance(again, Outcome) and again.kind != "failed", f"after {case}, opting out again answers {said(again)}")
+            matches = self._find(w, self.person)
+            w.http.log.clear()
+            for match in matches:
+                self._opted_out(w, w.http, match)
+            return w.http.log
+
+    def _opted_out(self, w: World, http: ScenarioHttp, match: Match) -> Outcome | DsrError:
+        try:
+            return w.connector.dsr_opt_out(http.api(operation_key="opt-out"), match)
+        except DsrError as error:
+            return error

@@ -14,7 +14,7 @@ from dsr_sdk.testing._bench import CANARY, OTHER, Bench, require, values_of
 from dsr_sdk.testing.sandbox import Person
 from dsr_sdk.testing.scenario import find, subject_of
 
-__all__ = ["UNUSUAL", "Finding"]
+__all__ = ["UNUSUAL", "Finding", "neighbours_of", "strangers"]
 
 READING = ("GET", "HEAD", "POST")
 UNUSUAL = {
@@ -31,6 +31,22 @@ UNUSUAL = {
 def strangers(count: int) -> Iterable[Person]:
     """Many people who have nothing to do with anybody."""
     return [Person(f"stranger{i}@example.org", "Some", f"Stranger{i}", f"+1415556{i:04}", f"stranger-{i}") for i in range(count)]
+
+
+def neighbours_of(person: Person) -> dict[str, Person]:
+    """People whose addresses and ids begin or end like a person's, by what is alike."""
+    local, _, domain = person.email.partition("@")
+    emails = {
+        "domain": f"{local}@{domain}.example.org",
+        "plus": f"{local}+x@{domain}",
+        "longer": f"{local}b@{domain}",
+        "prefixed": f"a{local}@{domain}",
+        "other domain": f"{local}@example.test",
+    }
+    return {
+        kind: replace(person, email=email, phone=f"+1415555021{i}", user_id=f"{person.user_id}{i}" if person.user_id else "")
+        for i, (kind, email) in enumerate(emails.items())
+    }
 
 
 class Finding(Bench):
