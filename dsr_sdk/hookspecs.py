@@ -1,13 +1,15 @@
 """The pluggy hooks that carry the contract.
 
-Two kinds. *Operations* are answered by one configured data source: `Connector` implements each of them once, as a final template
+Three kinds. *Operations* are answered by one configured data source: `Connector` implements each of them once, as a final template
 method, and the host calls them through a subset hook caller, so a wrapper (``@hookimpl(wrapper=True)``) of the host application can
 stand around every call to every vendor. *Observers* are told what happened; any number may listen, and what they return is ignored.
+*Questions* are put to everybody, and every answer counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -19,11 +21,32 @@ if TYPE_CHECKING:
     from dsr_sdk.request import RequestType, Subject
     from dsr_sdk.result import Match, Outcome, Record
 
-__all__ = ["PROJECT", "hookimpl", "hookspec"]
+__all__ = ["PROJECT", "Proposal", "hookimpl", "hookspec"]
 
 PROJECT = "dsr_sdk"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A system that the company seems to use: what `dsr_discover` answers. Whether it is one, and holds personal data, people decide.
+
+    Attributes:
+        title: What the company calls it.
+        category: A value of `Category`; None when nobody knows: then that of the vendor, if it is a known one.
+        domain: The vendor's domain (``zendesk.com``), to recognise it by.
+        vendor: Its slug in the catalogue, when the discoverer is certain.
+        where: Where it was found, for the person who decides: ``Okta``, ``vendors.csv, line 3``. No personal data.
+        owner: Whom to ask about it.
+    """
+
+    title: str
+    category: str | None = None
+    domain: str | None = None
+    vendor: str | None = None
+    where: str = ""
+    owner: str | None = None
 
 
 # --- operations: answered by one data source --------------------------------------------------------------------------------------
@@ -93,3 +116,12 @@ def dsr_connector_failed(slug: str, error: str) -> None:
 @hookspec
 def dsr_request_closed(case: str, type: RequestType) -> None:
     """A request is finished: every data source has answered."""
+
+
+# --- questions: put to everybody ---------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def dsr_discover() -> Iterable[Proposal]:
+    """Which systems the company seems to use. Nothing is added by answering: people accept or dismiss what is proposed."""
+    raise AssertionError("a specification is never called")

@@ -142,6 +142,19 @@ class Registry:
             except Exception as error:  # noqa: BLE001 - an observer must not take along what it observes; its message may hold anything
                 _LOG.error("the observer %s of %s raised %s", implementation.plugin_name, hook, type(error).__name__)
 
+    def each(self, hook: str) -> list[tuple[str, Callable[..., list[Any]]]]:
+        """Everybody who answers a question, by name, to be asked one at a time: who raises is in nobody's way. Wrappers stand around each."""
+        asked = getattr(self.manager.hook, hook).get_hookimpls()
+        answering = [implementation for implementation in asked if not (implementation.wrapper or implementation.hookwrapper)]
+        plugins = [implementation.plugin for implementation in answering]
+        return [
+            (
+                str(implementation.plugin_name),
+                self.manager.subset_hook_caller(hook, remove_plugins=[other for other in plugins if other is not implementation.plugin]),
+            )
+            for implementation in answering
+        ]
+
     # --- host plugins --------------------------------------------------------------------------------------------------------------
 
     def add_plugin(self, plugin: object, name: str | None = None) -> None:

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 from dsr_sdk._model import Model
 from dsr_sdk.engine.work import Options
 from dsr_sdk.errors import ConfigError
-from dsr_sdk.host.settings import PortalSettings, PrivacyCenterSettings, WorkflowSettings
+from dsr_sdk.host.settings import DiscoverySettings, PortalSettings, PrivacyCenterSettings, WorkflowSettings
 from dsr_sdk.secret import resolve
 
 __all__ = ["EngineSettings", "HostConfig", "HostSettings", "MailConfig", "SourceSettings", "read_config"]
@@ -82,6 +82,7 @@ class HostConfig(Model):
     workflow: WorkflowSettings | None = None
     privacy_center: PrivacyCenterSettings = Field(default_factory=PrivacyCenterSettings)
     portal: PortalSettings = Field(default_factory=PortalSettings)
+    discovery: DiscoverySettings = Field(default_factory=DiscoverySettings)
     allow: tuple[str, ...] | None = None
     sources: dict[str, SourceSettings] = Field(default_factory=dict)
     base: Path = Path()

@@ -20,9 +20,10 @@ from dsr_sdk.host.config import SourceSettings, read_config
 from dsr_sdk.registry import Registry
 from dsr_sdk.secret import resolve
 
-__all__ = ["add_source", "is_secret", "settings_of"]
+__all__ = ["SOURCE_NAME", "add_source", "checked_settings", "is_secret", "settings_of"]
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+"""What a data source may be called."""
 _REFERENCES = ("env:", "file:", "keyring:")
 
 
@@ -64,7 +65,7 @@ def add_source(
         ConfigError: The name is taken or none, the connector cannot be had, or a setting is wrong. Nothing was written.
     """
     config = read_config(path)
-    if not _NAME.fullmatch(name):
+    if not SOURCE_NAME.fullmatch(name):
         raise ConfigError("a data source's name is lower-case letters, digits, - and _", field=f"sources.{name if name.isidentifier() else '(name)'}")
     if name in config.sources and not replace:
         raise ConfigError("there is a data source of this name already", source=name, fix=f"choose another name, or edit {path}")
@@ -72,7 +73,7 @@ def add_source(
         if other not in config.sources:
             known = ", ".join(config.sources) or "none"
             raise ConfigError(f"there is no data source {other!r}", field=f"sources.{name}.after", fix=f"sources: {known}")
-    warnings = _checked(Registry(allow=config.allow).load(connector), name, settings, config.base)
+    warnings = checked_settings(Registry(allow=config.allow).load(connector), name, settings, config.base)
     row = {"connector": connector, **settings}
     if after:
         row["after"] = list(after)
@@ -93,8 +94,15 @@ def add_source(
     return warnings
 
 
-def _checked(connector: type[Connector], name: str, settings: Mapping[str, Any], base: Path) -> list[str]:
-    """Let the connector judge its settings. Secrets that cannot be had here are left out of the judgement."""
+def checked_settings(connector: type[Connector], name: str, settings: Mapping[str, Any], base: Path) -> list[str]:
+    """Let the connector judge its settings. Secrets that cannot be had here are left out of the judgement.
+
+    Returns:
+        The secrets that cannot be resolved here, each in a sentence.
+
+    Raises:
+        ConfigError: A secret stands in the open, or a setting is wrong.
+    """
     known = settings_of(connector)
     values = dict(settings)
     missing: list[str] = []

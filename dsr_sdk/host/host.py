@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -22,11 +21,13 @@ from typing import TYPE_CHECKING, Any, Self
 from dsr_sdk.connector import Process
 from dsr_sdk.engine import Drained, Options, Plan, Planner, Progress, Report, SourceReport, Status, report
 from dsr_sdk.engine.settle import again, finish_cases, release
-from dsr_sdk.errors import ApprovalError, ConfigError, DsrError, LedgerError, RequestError
+from dsr_sdk.errors import ApprovalError, ConfigError, LedgerError, RequestError
 from dsr_sdk.host.approval import approve
 from dsr_sdk.host.copies import make_copy
-from dsr_sdk.host.office import Office
+from dsr_sdk.host.desk import now as _now
+from dsr_sdk.host.equipment import Equipment
 from dsr_sdk.host.opening import Opened, open_parts
+from dsr_sdk.host.planned import standing
 from dsr_sdk.host.runner import Runner
 from dsr_sdk.identity import AnyIdentity
 from dsr_sdk.ledger import audit
@@ -51,15 +52,14 @@ _AUTOMATIC_RETRY = ("AuthError", "ConfigError")
 """Errors of the operator's: once the key or the URL is mended, running the case again tries again."""
 
 
-class Host(Office):
+class Host(Equipment):
     """One controller's request handling over one ledger. Threads may share it. Make it with `open`."""
 
     def __init__(self, parts: Opened) -> None:
         self.config = parts.config
         self.ledger: Ledger = parts.ledger
         self.registry = parts.registry
-        self.broken: Mapping[str, DsrError] = parts.broken
-        """Configured data sources that cannot be used, and why. They count as *could not check* everywhere."""
+        self._sources = parts.sources
         self.spool = parts.spool
         self._runner: Runner = parts.runner
 
@@ -163,6 +163,7 @@ class Host(Office):
         """Add an identity that a data source was missing. Plan again afterwards."""
         with writing(self.ledger.engine) as connection:
             book = Book(_now())
+            self.ledger.cases.hold(connection, [case])  # of two who add an identity at once neither is lost
             request = self.ledger.cases.requests(connection, [case])[case]
             widened = request.model_copy(update={"subject": request.subject.widened([identity.model_copy(update={"source": "agent"})])})
             self.ledger.cases.replace_request(connection, widened)
@@ -189,7 +190,8 @@ class Host(Office):
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> list[Plan]:
         """Plans for many cases: their searches are drained together, so batch lookups reach across people."""
-        chosen = list(sources) if sources is not None else [*self.registry.sources, *self.broken]
+        self.refresh_sources()
+        chosen = list(sources) if sources is not None else self.usable_sources()
         for name in chosen:
             if name not in self.registry.sources and name not in self.broken:
                 raise ConfigError("there is no such data source", source=name, fix=f"sources: {', '.join(self.registry.sources) or 'none'}")
@@ -254,6 +256,7 @@ class Host(Office):
         Raises:
             ApprovalError: No plan of one of the cases was approved; nothing was done for any.
         """
+        self.refresh_sources()
         for chunk in chunks(cases):
             with reading(self.ledger.engine) as connection:
                 approvals = self.ledger.plans.approvals(connection, chunk)
@@ -271,15 +274,8 @@ class Host(Office):
 
     def run_all(self, *, wait: float = 0.0, on_progress: Callable[[Progress], None] = lambda progress: None) -> dict[str, Drained]:
         """Drain everything that is due, at every data source."""
+        self.refresh_sources()
         return self._runner.run(wait=wait, on_progress=on_progress)
-
-    def usable_sources(self) -> list[str]:
-        """The data sources that take part in request handling, those that are broken at the moment among them."""
-        return [*self.registry.sources, *self.broken]
-
-    def stop(self) -> None:
-        """Let running drains finish what is under way, and end."""
-        self._runner.stop.set()
 
     def _has_work(self, case: str) -> bool:
         with reading(self.ledger.engine) as connection:
@@ -363,9 +359,14 @@ class Host(Office):
 
     def status(self, case: str) -> Report:
         """How a case stands, source by source."""
-        plan = self.latest_plan(case)
         with reading(self.ledger.engine) as connection:
-            stands = report(self.ledger.cases.get(connection, case), plan, self.ledger.tasks.of(connection, [case]))
+            current = self.ledger.cases.get(connection, case)
+            if current.stage is not None:  # searched and given free a few sources at a time: no single plan tells of all of them
+                stands = standing(self.ledger, connection, current).report
+        if current.stage is None:
+            plan = self.latest_plan(case)
+            with reading(self.ledger.engine) as connection:
+                stands = report(current, plan, self.ledger.tasks.of(connection, [case]))
         return replace(stands, sources=tuple(self._usable(row) for row in stands.sources))
 
     def _usable(self, row: SourceReport) -> SourceReport:
@@ -405,6 +406,8 @@ class Host(Office):
         request = self.request(case)
         if request.type is not RequestType.COPY:
             raise RequestError("is not a copy request", source=case)
+        if self.workflow.get(case).stage is not None:
+            return self.delivery.write(case, path, progress=progress, overwrite=overwrite, by=by)
         plan = self.latest_plan(case, approved=True)
         if plan is None:
             raise ApprovalError("nothing was collected yet", source=case, fix=f"dsr plan {case}, dsr approve {case}, dsr run {case}")
@@ -451,8 +454,9 @@ class Host(Office):
         """
         with writing(self.ledger.engine) as connection:
             book = Book(_now())
+            self.ledger.cases.hold(connection, [case])  # of two who shred at once the second finds it done
             current = self.ledger.cases.get(connection, case)
-            if current.status == "approved":
+            if current.status == "approved" or current.stage not in (None, "closed"):
                 raise RequestError("the case is not finished", source=case, fix=f"finish it first: dsr status {case}")
             if not current.shredded:
                 self.ledger.cases.shred(connection, case, book, by)
@@ -469,7 +473,3 @@ class Host(Office):
                 types = {case: self.ledger.cases.get(connection, case).type for case in cases}
             for case, type_ in types.items():
                 self.registry.tell("dsr_request_closed", case=case, type=RequestType(type_))
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

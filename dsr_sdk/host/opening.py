@@ -13,9 +13,11 @@ from sqlalchemy import insert, select
 from sqlalchemy.engine import Engine
 
 from dsr_sdk.engine import Options
-from dsr_sdk.errors import ConfigError, ContractError, DsrError, VaultError
+from dsr_sdk.errors import ConfigError, DsrError, VaultError
 from dsr_sdk.host.config import HostConfig, MailConfig, read_config
+from dsr_sdk.host.discoverers import discoverers
 from dsr_sdk.host.runner import Runner
+from dsr_sdk.host.sources import InventorySources, set_up
 from dsr_sdk.ledger.database import migrate, open_database, reading, writing
 from dsr_sdk.ledger.schema import meta
 from dsr_sdk.ledger.store import Ledger
@@ -61,7 +63,7 @@ class Opened:
     registry: Registry
     runner: Runner
     spool: Path
-    broken: Mapping[str, DsrError]
+    sources: InventorySources
 
 
 def initialise(directory: Path, *, company: str, database: str = "sqlite:///dsr.db", master_key: str = "file:dsr.key") -> Path:
@@ -120,24 +122,23 @@ def open_parts(
         for plugin in plugins:
             registry.add_plugin(plugin)
         registry.load_plugins()
+        for name, discoverer in discoverers(config, transports or {}):
+            registry.add_plugin(discoverer, name)
         broken = _sources(config, registry)
         post = _post(config.mail, config) if config.mail else None
         spool = config.base / config.host.spool
         runner = Runner(ledger, registry, options or config.engine.options(), spool=spool, post=post, transports=transports, on_step=on_step)
         for name in list(registry.sources):
-            try:
-                runner.http(registry.sources[name])
-            except DsrError as error:  # a wrong base URL is this source's trouble alone
+            error = set_up(runner, registry, name)
+            if error is not None:
                 broken[name] = error
-            except Exception as error:  # noqa: BLE001 - an author's auth() or headers() must not take the host along
-                broken[name] = ContractError(f"the connector cannot be set up: {type(error).__name__}", source=name)
-            if name in broken:
-                registry.close(name)
         registry.check_after(config.sources)
+        sources = InventorySources(ledger, registry, runner, config, broken)
+        sources.refresh()
     except BaseException:
         engine.dispose()
         raise
-    return Opened(config, ledger, registry, runner, spool, broken)
+    return Opened(config, ledger, registry, runner, spool, sources)
 
 
 def _sources(config: HostConfig, registry: Registry) -> dict[str, DsrError]:

@@ -48,12 +48,13 @@ class Runner:
     ) -> None:
         self._ledger = ledger
         self._registry = registry
-        self._options = options
+        self.options = options
         self._spool = spool
-        self._post = post
+        self.post = post
         self._transports = transports or {}
-        self._on_step = on_step
+        self.on_step = on_step
         self._https: dict[str, SourceHttp] = {}
+        self._retired: list[SourceHttp] = []
         self._lock = threading.Lock()
         self.stop = threading.Event()
         """Set to make every drain finish what is under way and end."""
@@ -64,16 +65,27 @@ class Runner:
             return None
         with self._lock:
             http = self._https.get(source.name)
+            if http is not None and http.connector is not source.connector:  # configured anew meanwhile
+                self._retired.append(http)
+                http = None
             if http is None:
                 http = self._https[source.name] = SourceHttp(source.connector, transport=self._transports.get(source.name), sleep=self.stop.wait)
             return http
 
+    def forget(self, name: str) -> None:
+        """Let go of a source's HTTP side: it is configured anew, or gone. A drain that is under way keeps it to its end, so it is closed last."""
+        with self._lock:
+            http = self._https.pop(name, None)
+            if http is not None:
+                self._retired.append(http)
+
     def close(self) -> None:
         """Close every connection."""
         with self._lock:
-            for http in self._https.values():
+            for http in (*self._https.values(), *self._retired):
                 http.close()
             self._https.clear()
+            self._retired.clear()
 
     def drain(
         self,
@@ -85,19 +97,21 @@ class Runner:
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> Drained:
         """Drain one source once. `stop` ends this drain alone, in place of the runner's own."""
-        source = self._registry.sources[name]
-        performer = Performer(source, self._registry, self.http(source), self._ledger, spool=self._spool, post=self._post, on_step=self._on_step)
+        source = self._registry.sources.get(name)
+        if source is None:  # taken out at this very moment
+            return Drained(name)
+        performer = Performer(source, self._registry, self.http(source), self._ledger, spool=self._spool, post=self.post, on_step=self.on_step)
         drain = Drain(
             source,
             performer,
             self._ledger,
             self._registry,
-            self._options,
+            self.options,
             actions=actions,
             cases=cases,
             stop=stop or self.stop,
             on_progress=on_progress,
-            on_step=self._on_step,
+            on_step=self.on_step,
         )
         return drain.run()
 

@@ -1,4 +1,4 @@
-"""The tables of ``dsr.toml`` that request handling reads: ``[workflow]``, ``[privacy_center]`` and ``[portal]``."""
+"""The tables of ``dsr.toml`` that request handling reads: ``[workflow]``, ``[privacy_center]``, ``[portal]`` and ``[discovery]``."""
 
 from __future__ import annotations
 
@@ -6,12 +6,22 @@ from datetime import date
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dsr_sdk._model import Model
 from dsr_sdk.request import Regime, RequestType
 
-__all__ = ["FieldKind", "FormField", "OidcSettings", "PortalSettings", "PrivacyCenterSettings", "WorkflowSettings"]
+__all__ = [
+    "CsvDiscovery",
+    "DiscoverySettings",
+    "FieldKind",
+    "FormField",
+    "OidcSettings",
+    "OktaDiscovery",
+    "PortalSettings",
+    "PrivacyCenterSettings",
+    "WorkflowSettings",
+]
 
 
 class WorkflowSettings(Model):
@@ -92,3 +102,34 @@ class PortalSettings(Model):
     secure_cookies: Literal["auto", "always"] = Field("auto", description="auto: wherever public_url is https")
     trust_proxy: bool = Field(False, description="believe X-Forwarded-For of the proxy in front; never without one")
     oidc: OidcSettings | None = None
+
+
+class OktaDiscovery(Model):
+    """``[discovery.okta]``: the applications that are assigned in Okta."""
+
+    domain: str = Field(
+        pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)+$",
+        description="the company's own, without https://: example.okta.com",
+    )
+    token: str = Field(description="a reference: env:, file: or keyring:")
+    scheme: Literal["ssws", "bearer"] = Field("ssws", description="ssws: an API token; bearer: an OAuth 2.0 access token with okta.apps.read")
+
+    @field_validator("token")
+    @classmethod
+    def _no_secret(cls, value: str) -> str:
+        if not value.startswith(("env:", "file:", "keyring:")):
+            raise ValueError("is written in the open; use env:, file: or keyring:")
+        return value
+
+
+class CsvDiscovery(Model):
+    """``[discovery.csv]``: a list of vendors, as procurement or bookkeeping keeps one."""
+
+    path: str = Field(min_length=1, description="relative to dsr.toml; needs a column title")
+
+
+class DiscoverySettings(Model):
+    """``[discovery]``: where systems that the company uses are looked for."""
+
+    okta: OktaDiscovery | None = None
+    csv: CsvDiscovery | None = None

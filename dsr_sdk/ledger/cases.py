@@ -53,6 +53,7 @@ class Case:
     verified_at: datetime | None = None
     duplicate_of: str | None = None
     ended_at: datetime | None = None
+    paused_at: datetime | None = None
 
 
 class Cases:
@@ -279,6 +280,7 @@ _HANDLING = (
     cases.c.verified_at,
     cases.c.duplicate_of,
     cases.c.ended_at,
+    cases.c.paused_at,
 )
 CASE_COLUMNS = (
     cases.c.case,

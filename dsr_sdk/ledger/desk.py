@@ -41,8 +41,9 @@ case_sources = Table(
     Column("overridden_at", Instant, doc="when an agent took responsibility for going on without it"),
     Column("overridden_by", String(200)),
     Column("sealed_reason", LargeBinary, doc="why it was overridden"),
+    Column("ended_at", Instant, doc="the case's, so that the closed cases of a data source are read in order"),
 )
-Index(None, case_sources.c.source, case_sources.c.case)
+Index(None, case_sources.c.source, case_sources.c.ended_at, case_sources.c.case)
 
 messages = Table(
     "messages",
@@ -57,6 +58,8 @@ messages = Table(
     Column("read_at", Instant, doc="when an agent first saw an answer"),
 )
 Index(None, messages.c.case, messages.c.id)
+_UNREAD = (messages.c.direction == "in") & messages.c.read_at.is_(None)
+Index("ix_messages_unread", messages.c.case, sqlite_where=_UNREAD, postgresql_where=_UNREAD)
 
 mails = Table(
     "mails",
@@ -160,11 +163,13 @@ inventory = Table(
     Column("name", String(63), primary_key=True),
     Column("title", String(200), nullable=False),
     Column("category", String(40), nullable=False),
+    Column("vendor", String(63), doc="slug in the list of known vendors, or of the connector it could be reached by"),
+    Column("domain", String(253), doc="the vendor's domain, where discovery told it"),
     Column("connector", String(63), doc="slug; NULL while nothing is set up"),
     Column("settings", Text, nullable=False, server_default="{}", doc="JSON; secrets as references only"),
     Column("handling", Boolean, nullable=False, server_default="0", doc="used in request handling"),
     Column("origin", String(40), nullable=False, doc="agent, catalogue, discovery:NAME"),
-    Column("state", String(12), nullable=False, doc="proposed, accepted, dismissed"),
+    Column("state", String(12), nullable=False, doc="proposed, accepted, dismissed; configured: a note on a data source of dsr.toml"),
     Column("owner", String(200), doc="whom to ask"),
     Column("note", Text),
     Column("created_at", Instant, nullable=False),
@@ -172,6 +177,8 @@ inventory = Table(
     Column("updated_at", Instant, nullable=False),
     Column("checked_at", Instant),
     Column("checked", Text, doc="what the last connection check said"),
+    Column("offered", Text, doc="JSON; settings a colleague proposed through a help link, until an account takes or drops them"),
+    Column("revision", Integer, nullable=False, server_default="0"),
 )
 
 accounts = Table(

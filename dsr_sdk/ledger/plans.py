@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -95,6 +95,16 @@ class Plans:
                     body = self._tasks.vault.unwrap(case, wrapped).open(sealed, "plans.sealed_body")
                     found[case] = PlanRow(id_, case, hash_, made_at, approved_at, approved_by, body)
         return found
+
+    def history(self, connection: Connection, number: str) -> Iterator[PlanRow]:
+        """The plans of one case, newest first, each opened when it is asked for. None of a case that was shredded."""
+        ids = connection.execute(select(plans.c.id).where(plans.c.case == number).order_by(plans.c.id.desc())).scalars().all()
+        for id_ in ids:
+            columns = (plans.c.hash, plans.c.made_at, plans.c.approved_at, plans.c.approved_by, plans.c.sealed_body, cases.c.wrapped_key)
+            row = connection.execute(select(*columns).select_from(plans.join(cases, cases.c.case == plans.c.case)).where(plans.c.id == id_)).one()
+            if row.sealed_body is not None:
+                body = self._tasks.vault.unwrap(number, row.wrapped_key).open(row.sealed_body, "plans.sealed_body")
+                yield PlanRow(id_, number, row.hash, row.made_at, row.approved_at, row.approved_by, body)
 
     def mark_approved(self, connection: Connection, ids: Sequence[int], by: str, now: datetime) -> None:
         """Record an approval. It happens once: a plan already approved is left as it is."""

@@ -49,20 +49,24 @@ cases = Table(
     Column("verified_at", Instant),
     Column("duplicate_of", String(24), doc="an older open case of the same person and type"),
     Column("ended_at", Instant, doc="when it was closed"),
+    Column("paused_at", Instant, doc="since when its clock stands still; NULL while it runs"),
 )
 Index("ix_cases_status_received_at", cases.c.status, cases.c.received_at)
 # The requests page reads open cases by due date and closed ones by their end, a page at a time. Closed cases are not in the indexes of
-# the open ones, so working through what is open costs the same however long the history grows.
+# the open ones, so working through what is open costs the same however long the history grows. Every index carries all that a filter
+# may ask for, so a filter that few cases pass is answered from the index alone, without touching the sealed rows.
 _OPEN = cases.c.stage.is_not(None) & cases.c.ended_at.is_(None)
-for _name, _columns in (
-    ("ix_cases_open", ()),
-    ("ix_cases_open_stage", (cases.c.stage,)),
-    ("ix_cases_open_type", (cases.c.type,)),
-    ("ix_cases_open_agent", (cases.c.agent,)),
-):
-    Index(_name, *_columns, cases.c.due_at, cases.c.case, sqlite_where=_OPEN, postgresql_where=_OPEN)
 _ENDED = cases.c.ended_at.is_not(None)
-Index("ix_cases_ended", cases.c.ended_at, cases.c.case, sqlite_where=_ENDED, postgresql_where=_ENDED)
+_ASKED = (cases.c.stage, cases.c.type, cases.c.agent, cases.c.channel)
+for _name, _first in (("open", None), ("open_stage", cases.c.stage), ("open_type", cases.c.type), ("open_agent", cases.c.agent)):
+    _head = () if _first is None else (_first,)
+    _columns = (*_head, cases.c.due_at, cases.c.case, *(column for column in _ASKED if column is not _first), cases.c.paused_at, cases.c.ended_at)
+    Index(f"ix_cases_{_name}", *_columns, sqlite_where=_OPEN, postgresql_where=_OPEN)
+for _name, _first in (("ended", None), ("ended_type", cases.c.type), ("ended_agent", cases.c.agent), ("ended_channel", cases.c.channel)):
+    _head = () if _first is None else (_first,)
+    _tail = (column for column in _ASKED[1:] if column is not _first)
+    _columns = (*_head, cases.c.ended_at, cases.c.case, *_tail, cases.c.due_at, cases.c.received_at)
+    Index(f"ix_cases_{_name}", *_columns, sqlite_where=_ENDED, postgresql_where=_ENDED)
 
 case_identities = Table(
     "case_identities",
@@ -111,6 +115,10 @@ tasks = Table(
 # Finished tasks have no next_at, so the index a drain reads holds only live work and stays small however long the history grows.
 Index("ix_tasks_due", tasks.c.source, tasks.c.next_at, sqlite_where=tasks.c.next_at.is_not(None), postgresql_where=tasks.c.next_at.is_not(None))
 Index("ix_tasks_case", tasks.c.case, tasks.c.source)
+# What the dashboard counts for each data source: live work has no finished_at.
+_EFFECT = tasks.c.action.not_in(("find", "verify"))
+_COUNTED = (tasks.c.source, tasks.c.finished_at, tasks.c.case, tasks.c.state, tasks.c.action)
+Index("ix_tasks_effects", *_COUNTED, sqlite_where=_EFFECT, postgresql_where=_EFFECT)
 
 suppression = Table(
     "suppression",

@@ -1,4 +1,5 @@
-"""Spools: sealed files that hold a case's exported records, a record a line, until the copy for the person is packed.
+"""Spools: sealed files that hold a case's exported records, a record a line, until the copy for the person is packed; and other bytes of
+the case, such as files attached to it.
 
 A vendor may hand over more than fits the memory, and none of it may lie on the disk in the open. A spool is written and read as a
 stream: a file of sealed chunks, of which none can be changed, left out, repeated, moved within the file or into another.
@@ -20,7 +21,7 @@ from typing import BinaryIO, Final
 from dsr_sdk.errors import VaultError
 from dsr_sdk.ledger.vault import CaseKey
 
-__all__ = ["SpoolWriter", "read_lines"]
+__all__ = ["SpoolWriter", "read_blocks", "read_lines"]
 
 _MAGIC: Final = b"DSRSPL1\n"
 _PREFIX_BYTES: Final = 8
@@ -76,19 +77,27 @@ class SpoolWriter:
         Raises:
             ValueError: The line holds a newline, or the spool is not open.
         """
-        if self._file is None:
-            raise ValueError("the spool is not open")
         if b"\n" in line:
             raise ValueError("a line holds no newline; JSON without indentation has none")
-        self._digest.update(line)
-        self._digest.update(b"\n")
-        self._buffer += line
-        self._buffer += b"\n"
+        self.write(line + b"\n")
         self.lines += 1
+
+    def write(self, data: bytes) -> None:
+        """Add bytes as they are; a spool written so is read with `read_blocks`.
+
+        Raises:
+            ValueError: The spool is not open.
+        """
+        if self._file is None:
+            raise ValueError("the spool is not open")
+        self._digest.update(data)
+        self._buffer += data
         # One chunk stays behind: only at the end is it known which is the last.
-        while len(self._buffer) > _CHUNK_BYTES:
-            self._write_chunk(self._file, bytes(self._buffer[:_CHUNK_BYTES]), last=False)
-            del self._buffer[:_CHUNK_BYTES]
+        whole = max(0, len(self._buffer) - 1) // _CHUNK_BYTES * _CHUNK_BYTES
+        for start in range(0, whole, _CHUNK_BYTES):
+            self._write_chunk(self._file, bytes(self._buffer[start : start + _CHUNK_BYTES]), last=False)
+        if whole:
+            del self._buffer[:whole]
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         file = self._file
@@ -142,6 +151,16 @@ def read_lines(path: Path, case_key: CaseKey, context: str) -> Iterator[bytes]:
             kept = [piece]
     if any(kept):
         raise VaultError("the spool ends within a line", source=str(path))
+
+
+def read_blocks(path: Path, case_key: CaseKey, context: str) -> Iterator[bytes]:
+    """The bytes of a spool, in pieces of at most 64 KB. As with `read_lines`, what was tampered with is noticed when the stream gets there.
+
+    Raises:
+        VaultError: Truncated or tampered with, or another key or context than it was written with.
+        OSError: The file is missing or cannot be read.
+    """
+    yield from _chunks(path, case_key, context)
 
 
 def _chunks(path: Path, case_key: CaseKey, context: str) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ PLACE = DOCS / "hooks"
 INDEX = text_of(PLACE / "index.md")
 HOOKS: dict[str, FunctionType] = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("dsr_") and isinstance(hook, FunctionType)}
 OPERATIONS = {name for name, hook in HOOKS.items() if getattr(hook, "dsr_sdk_spec", {}).get("firstresult")}
+QUESTIONS = {name for name, hook in HOOKS.items() if name not in OPERATIONS and inspect.signature(hook).return_annotation != "None"}
 
 
 def _section(name: str, heading: str) -> str:
@@ -57,13 +58,14 @@ def test_good_and_bad_are_shown(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HOOKS)
-def test_operations_and_observers_are_told_apart(name: str) -> None:
-    """What one data source answers is called an operation, on its page and in the index; what is only told, an observer."""
-    operations, _, observers = INDEX.partition("\n## Observers\n")
-    kind = "operation" if name in OPERATIONS else "observer"
+def test_operations_observers_and_questions_are_told_apart(name: str) -> None:
+    """What one data source answers is called an operation, on its page and in the index; what is only told, an observer; what everybody may
+    answer, a question."""
+    kind = "operation" if name in OPERATIONS else "question" if name in QUESTIONS else "observer"
     assert f"| kind | [{kind}](index.md#{kind}s)" in text_of(PLACE / f"{name}.md")
-    assert (f"[`{name}`]" in operations) is (name in OPERATIONS)
-    assert (f"[`{name}`]" in observers.partition("\n## Wrappers\n")[0]) is (name not in OPERATIONS)
+    for heading in ("operation", "observer", "question"):
+        section = INDEX.partition(f"\n## {heading.title()}s\n")[2].partition("\n## ")[0]
+        assert (f"[`{name}`]" in section) is (heading == kind)
     assert hasattr(Connector, name) is (name in OPERATIONS)
 
 

@@ -29,11 +29,21 @@ def upgrade() -> None:
     op.add_column("cases", sa.Column("verified_at", instant))
     op.add_column("cases", sa.Column("duplicate_of", sa.String(24)))
     op.add_column("cases", sa.Column("ended_at", instant))
-    op.create_index("ix_cases_ended", "cases", ["ended_at", "case"], sqlite_where=has_ended, postgresql_where=has_ended)
-    op.create_index("ix_cases_open", "cases", ["due_at", "case"], sqlite_where=is_open, postgresql_where=is_open)
-    op.create_index("ix_cases_open_agent", "cases", ["agent", "due_at", "case"], sqlite_where=is_open, postgresql_where=is_open)
-    op.create_index("ix_cases_open_stage", "cases", ["stage", "due_at", "case"], sqlite_where=is_open, postgresql_where=is_open)
-    op.create_index("ix_cases_open_type", "cases", ["type", "due_at", "case"], sqlite_where=is_open, postgresql_where=is_open)
+    op.add_column("cases", sa.Column("paused_at", instant))
+    for name, columns, where in (
+        ("open", "due_at case stage type agent channel paused_at ended_at", is_open),
+        ("open_stage", "stage due_at case type agent channel paused_at ended_at", is_open),
+        ("open_type", "type due_at case stage agent channel paused_at ended_at", is_open),
+        ("open_agent", "agent due_at case stage type channel paused_at ended_at", is_open),
+        ("ended", "ended_at case type agent channel due_at received_at", has_ended),
+        ("ended_type", "type ended_at case agent channel due_at received_at", has_ended),
+        ("ended_agent", "agent ended_at case type channel due_at received_at", has_ended),
+        ("ended_channel", "channel ended_at case type agent due_at received_at", has_ended),
+    ):
+        op.create_index(f"ix_cases_{name}", "cases", columns.split(), sqlite_where=where, postgresql_where=where)
+    effects = sa.text("(action NOT IN ('find', 'verify'))")
+    counted = ["source", "finished_at", "case", "state", "action"]
+    op.create_index("ix_tasks_effects", "tasks", counted, sqlite_where=effects, postgresql_where=effects)
 
     op.create_table(
         "accounts",
@@ -99,10 +109,11 @@ def upgrade() -> None:
         sa.Column("overridden_at", instant),
         sa.Column("overridden_by", sa.String(200)),
         sa.Column("sealed_reason", sa.LargeBinary()),
+        sa.Column("ended_at", instant),
         sa.ForeignKeyConstraint(["case"], ["cases.case"], name="fk_case_sources_case"),
         sa.PrimaryKeyConstraint("case", "source", name="pk_case_sources"),
     )
-    op.create_index("ix_case_sources_source_case", "case_sources", ["source", "case"])
+    op.create_index("ix_case_sources_source_ended_at_case", "case_sources", ["source", "ended_at", "case"])
     op.create_table(
         "messages",
         sa.Column("id", row_id, autoincrement=True, nullable=False),
@@ -117,6 +128,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_messages"),
     )
     op.create_index("ix_messages_case_id", "messages", ["case", "id"])
+    unread = sa.text("direction = 'in' AND read_at IS NULL")
+    op.create_index("ix_messages_unread", "messages", ["case"], sqlite_where=unread, postgresql_where=unread)
     op.create_table(
         "mails",
         sa.Column("id", row_id, autoincrement=True, nullable=False),
@@ -218,6 +231,8 @@ def upgrade() -> None:
         sa.Column("name", sa.String(63), nullable=False),
         sa.Column("title", sa.String(200), nullable=False),
         sa.Column("category", sa.String(40), nullable=False),
+        sa.Column("vendor", sa.String(63)),
+        sa.Column("domain", sa.String(253)),
         sa.Column("connector", sa.String(63)),
         sa.Column("settings", sa.Text(), nullable=False, server_default="{}"),
         sa.Column("handling", sa.Boolean(), nullable=False, server_default="0"),
@@ -230,6 +245,8 @@ def upgrade() -> None:
         sa.Column("updated_at", instant, nullable=False),
         sa.Column("checked_at", instant),
         sa.Column("checked", sa.Text()),
+        sa.Column("offered", sa.Text()),
+        sa.Column("revision", sa.Integer(), nullable=False, server_default="0"),
         sa.PrimaryKeyConstraint("name", name="pk_inventory"),
     )
 
