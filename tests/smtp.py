@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from email import message_from_bytes, policy
 from typing import Any
 
 import pytest
@@ -23,13 +24,26 @@ class Server(Controller):
 
 
 class Inbox:
-    """Takes every letter; `answer` is what it says at the end of one, and with `vanish` it says nothing and hangs up."""
+    """Takes every letter; `answer` is what it says at the end of one, and with `vanish` it says nothing and hangs up. `refuse` answers RCPT
+    for an address."""
 
     def __init__(self) -> None:
         self.letters: list[Any] = []
+        self.refuse: dict[str, str] = {}
         self.answer = "250 OK"
         self.vanish = False
         self.port = 0
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
+        if address in self.refuse:
+            return self.refuse[address]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    @property
+    def texts(self) -> list[str]:
+        """What the letters say, decoded."""
+        return [message_from_bytes(letter.content, policy=policy.default).get_content() for letter in self.letters]
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         if self.vanish:
