@@ -7,7 +7,17 @@ import sys
 
 from benchmarks.common import ROOT, environment
 
-BENCHMARKS = ("throughput", "throughput --delay-ms 20 --people 1000", "batch", "limit", "restart", "history", "copies", "startup")
+BENCHMARKS = (
+    "throughput",
+    "throughput --delay-ms 20 --people 1000",
+    "batch",
+    "limit",
+    "restart",
+    "history",
+    "copies",
+    "startup",
+    "requests_page --postgresql",
+)
 
 
 def main() -> None:

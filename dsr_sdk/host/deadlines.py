@@ -1,7 +1,8 @@
 """When the person must have been answered, and why on that day. Clocks of the law, as data.
 
 Every rule names its source. A month is a calendar month, clamped to the end of a shorter one; "45 days" are calendar days; working
-days leave out Saturdays, Sundays and the holidays that the host is told.
+days leave out Saturdays, Sundays and the holidays that the host is told. Days are those of UTC, and a case is due at the hour it came in:
+laws give until the day's end, so this is never too late.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import calendar
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from dsr_sdk.request import Regime, Request, RequestType
@@ -17,15 +18,16 @@ from dsr_sdk.request import Regime, Request, RequestType
 if TYPE_CHECKING:
     from dsr_sdk.host.settings import WorkflowSettings
 
-__all__ = ["CLOCKS", "Clock", "Due", "due", "extended", "regime_of"]
+__all__ = ["CLOCKS", "Clock", "Due", "clock_of", "due", "extended", "regime_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A moment, and the rule that leads to it."""
+    """A moment, and the rule that leads to it. `rolled`: it would have been a day off, and moved to the next working day."""
 
     at: datetime
     because: str
+    rolled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Clock:
         opt_out: The time for *do not sell* and *do not mail*, where it differs.
         rolls: Whether an end on a day off moves to the next working day.
         source: Where it is written.
+        restarts: The clock begins when the person has proven who they are, where that is asked for.
+        pauses: Why the clock may stand still while the person is asked something; None when it may not.
     """
 
     respond: str
@@ -45,12 +49,20 @@ class Clock:
     source: str
     opt_out: str | None = None
     rolls: bool = False
+    restarts: bool = False
+    pauses: str | None = None
 
 
 _US = Clock("45 days", "45 days", "the state's privacy act")
 CLOCKS: dict[Regime, Clock] = {
-    Regime.EU_GDPR: Clock("1 months", "2 months", "GDPR art. 12(3), Regulation 1182/71 art. 3(4)", rolls=True),
-    Regime.UK_GDPR: Clock("1 months", "2 months", "UK GDPR art. 12A", rolls=True),
+    Regime.EU_GDPR: Clock(
+        "1 months",
+        "2 months",
+        "GDPR art. 12(3), Regulation 1182/71 art. 3(4)",
+        rolls=True,
+        pauses="EDPB Guidelines 01/2022: guidance, not the law's own words",
+    ),
+    Regime.UK_GDPR: Clock("1 months", "2 months", "UK GDPR art. 12A", rolls=True, restarts=True, pauses="UK GDPR art. 12A"),
     Regime.US_CA_CCPA: Clock("45 days", "45 days", "11 CCR 7021(b); opt-outs 11 CCR 7026(f)", opt_out="15 bdays"),
     Regime.US_CA_DELETE_ACT: Clock("45 days", None, "Cal. Civ. Code 1798.99.86(c)"),
     **dict.fromkeys((Regime.US_VA, Regime.US_CO, Regime.US_CT, Regime.US_UT, Regime.US_TX, Regime.US_OR, Regime.US_MT), _US),
@@ -75,6 +87,7 @@ CLOCKS: dict[Regime, Clock] = {
 }
 
 _DEFAULT = Clock("1 months", None, "no law is known: the shortest that is common")
+_OPT_OUTS = (RequestType.DO_NOT_SELL, RequestType.DO_NOT_MAIL)
 _TAIWAN_ACCESS = Clock("15 days", "15 days", "Taiwan PDPA art. 13(1)")
 _EU = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK IS LI NO"
 _BY_COUNTRY: dict[str, Regime] = {
@@ -101,29 +114,31 @@ def regime_of(request: Request, settings: WorkflowSettings) -> Regime | None:
     return request.regime or _BY_COUNTRY.get(request.country or "") or settings.regime
 
 
-def due(regime: Regime | None, type: RequestType, start: datetime, *, holidays: Collection[date] = ()) -> Due:
-    """When a request received at `start` must have been answered."""
-    clock = _clock(regime, type)
-    span = clock.opt_out if clock.opt_out and type in (RequestType.DO_NOT_SELL, RequestType.DO_NOT_MAIL) else clock.respond
-    return Due(_after(start, [span], clock, holidays), f"{span} ({clock.source})")
-
-
-def extended(regime: Regime | None, type: RequestType, start: datetime, *, holidays: Collection[date] = ()) -> Due | None:
-    """The same with the extension the law allows; None when it allows none."""
-    clock = _clock(regime, type)
-    if clock.extend is None or (clock.opt_out and type in (RequestType.DO_NOT_SELL, RequestType.DO_NOT_MAIL)):
-        return None
-    spans = [clock.respond, clock.extend]
-    return Due(_after(start, spans, clock, holidays), f"{' and '.join(spans)} ({clock.source})")
-
-
-def _clock(regime: Regime | None, type: RequestType) -> Clock:
+def clock_of(regime: Regime | None, type: RequestType) -> Clock:
+    """The clock of a law and a right; of no law, the shortest that is common."""
     if regime is Regime.TW_PDPA and type is RequestType.COPY:
         return _TAIWAN_ACCESS
     return CLOCKS.get(regime, _DEFAULT) if regime else _DEFAULT
 
 
-def _after(start: datetime, spans: list[str], clock: Clock, holidays: Collection[date]) -> datetime:
+def due(regime: Regime | None, type: RequestType, start: datetime, *, holidays: Collection[date] = (), paused_days: int = 0) -> Due:
+    """When a request whose clock began at `start` must have been answered; days that the clock stood still are added."""
+    clock = clock_of(regime, type)
+    span = clock.opt_out if clock.opt_out and type in _OPT_OUTS else clock.respond
+    return _due(start, [span], clock, holidays, paused_days)
+
+
+def extended(regime: Regime | None, type: RequestType, start: datetime, *, holidays: Collection[date] = (), paused_days: int = 0) -> Due | None:
+    """The same with the extension the law allows; None when it allows none."""
+    clock = clock_of(regime, type)
+    if clock.extend is None or (clock.opt_out and type in _OPT_OUTS):
+        return None
+    return _due(start, [clock.respond, clock.extend], clock, holidays, paused_days)
+
+
+def _due(start: datetime, spans: list[str], clock: Clock, holidays: Collection[date], paused_days: int) -> Due:
+    # In UTC whatever the sender's clock says: the ledger gives moments back so, and the same case must not move by a day at a month's end.
+    start = start.astimezone(UTC)
     months = sum(int(span.split()[0]) for span in spans if span.endswith(" months"))
     end = _months_later(start, months) if months else start
     for span in spans:
@@ -132,9 +147,10 @@ def _after(start: datetime, spans: list[str], clock: Clock, holidays: Collection
             end += timedelta(days=int(number))
         elif unit == "bdays":
             end = _working_days_later(end, int(number), holidays)
-    while clock.rolls and _is_off(end.date(), holidays):
-        end += timedelta(days=1)
-    return end
+    at = end = end + timedelta(days=paused_days)
+    while clock.rolls and _is_off(at.date(), holidays):
+        at += timedelta(days=1)
+    return Due(at, f"{' and '.join(spans)} ({clock.source})", rolled=at != end)
 
 
 def _months_later(moment: datetime, months: int) -> datetime:

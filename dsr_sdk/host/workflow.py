@@ -10,14 +10,16 @@ goes on, and the other is told. No step is skipped, taken twice or taken back.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
 from dsr_sdk.errors import ConflictError, RequestError
 from dsr_sdk.host import deadlines
-from dsr_sdk.host.desk import Desk
+from dsr_sdk.host.clocks import Clocks
+from dsr_sdk.host.desk import now
 from dsr_sdk.host.verification import Method, Requirement, methods_for, requirement, vouched_by
 from dsr_sdk.ledger.book import Book
 from dsr_sdk.ledger.cases import Case
@@ -69,9 +71,14 @@ STEPS: dict[tuple[Stage, str], Stage] = {
 }
 """Every step there is. Withdrawing while processing ends where the first data source was given free."""
 
+_WAITING = (cases.c.stage.is_not(None), cases.c.ended_at.is_(None), or_(cases.c.decision.is_(None), cases.c.decision == Decision.ACCEPTED.value))
+"""Cases that somebody still has to answer in substance: a rejected one, or a duplicate, is waiting for its letter only."""
 
-class Workflow(Desk):
-    """The steps of cases. Each method is one decision of one person, `by` whom it names."""
+_CONFIRMED = {"deletion": "all data was deleted", "copy": "answered without a package"}
+
+
+class Workflow(Clocks):
+    """The steps of cases, and their clocks. Each method is one decision of one person, `by` whom it names."""
 
     # --- taking in -----------------------------------------------------------------------------------------------------------------
 
@@ -103,18 +110,23 @@ class Workflow(Desk):
                 book.note(request.case, "request.duplicate", "host", of=earlier)
 
     def _same(self, connection: Connection, request: Request) -> str | None:
-        """The oldest open case of the same person and type."""
+        """The oldest case of the same person and type that is still to be answered."""
         known = select(case_identities.c.fingerprint).where(case_identities.c.case == request.case)
+        # In two steps, because one would let SQLite walk through every open case of the type: an import would cost its square.
+        others = list(
+            connection.execute(
+                select(case_identities.c.case).where(case_identities.c.fingerprint.in_(known), case_identities.c.case != request.case).distinct()
+            ).scalars()
+        )
+        if not others:
+            return None
         found: str | None = connection.execute(
             select(cases.c.case)
-            .join(case_identities, case_identities.c.case == cases.c.case)
             .where(
-                case_identities.c.fingerprint.in_(known),
-                cases.c.case != request.case,
+                cases.c.case.in_(others),
                 cases.c.type == request.type.value,
                 cases.c.scope == request.scope.value,
-                cases.c.stage.is_not(None),
-                cases.c.ended_at.is_(None),
+                *_WAITING,
             )
             .order_by(cases.c.received_at, cases.c.case)
             .limit(1)
@@ -132,21 +144,35 @@ class Workflow(Desk):
         """What the law says about proof of identity for this case."""
         return requirement(Regime(case.regime) if case.regime else None, RequestType(case.type))
 
-    def verify(self, number: str, method: Method, *, by: str, revision: int | None = None, note: str = "") -> None:
-        """Record that the person's identity was proven.
+    def verify(
+        self, number: str, method: Method, *, by: str, revision: int | None = None, note: str = "", arrived_at: datetime | None = None
+    ) -> None:
+        """Record that the person's identity was proven. A clock that stood still goes on; where the law says so (United Kingdom), the first
+        proof begins it anew.
 
         Args:
             note: What was seen; at most 200 characters, without personal data: it stands in the audit log.
+            arrived_at: When the proof arrived, for a clock that counts from then; None for this moment.
 
         Raises:
-            RequestError: The law forbids to ask for it.
+            ConflictError: Someone else was faster, or the case is past processing.
+            RequestError: The law forbids to ask for it, or it would have arrived in the future.
         """
+        if arrived_at is not None and arrived_at > now():
+            raise RequestError("lies in the future", field="arrived_at", source=number)
         with self.deciding() as (connection, book):
             case = self.held(connection, number, stage=(Stage.REVIEW.value, Stage.PROCESS.value), revision=revision)
-            if method not in methods_for(Regime(case.regime) if case.regime else None, RequestType(case.type)):
-                raise RequestError("the law forbids to ask for proof of identity here", source=number, fix="go on without it")
-            self.change(connection, case, verified_by=method.value, verified_at=book.now)
-            book.note(number, "identity.verified", by, method=method.value, note=note[:200])
+            self.prove(connection, book, case, method, by=by, note=note, arrived_at=arrived_at)
+
+    def prove(
+        self, connection: Connection, book: Book, case: Case, method: Method, *, by: str, note: str = "", arrived_at: datetime | None = None
+    ) -> None:
+        """`verify` a case that is `held`, in the transaction that uses up the proof."""
+        if method not in methods_for(Regime(case.regime) if case.regime else None, RequestType(case.type)):
+            raise RequestError("the law forbids to ask for proof of identity here", source=case.number, fix="go on without it")
+        clock = self._proven(connection, book, case, arrived_at or book.now, by)
+        self.change(connection, case, verified_by=method.value, verified_at=book.now, **clock)
+        book.note(case.number, "identity.verified", by, method=method.value, note=note[:200])
 
     def choose(self, number: str, sources: Sequence[str], *, by: str, revision: int | None = None) -> None:
         """Say which data sources are relevant to the request. In review they are set anew; while processing they can only be added.
@@ -221,7 +247,7 @@ class Workflow(Desk):
         """
         with self.deciding() as (connection, book):
             case = self.held(connection, number, stage=(Stage.REVIEW.value, Stage.PROCESS.value), revision=revision)
-            if case.stage == Stage.PROCESS.value and self._given_free(connection, number):
+            if case.stage == Stage.PROCESS.value and self._given_free(connection, case):
                 raise ConflictError(
                     "data sources were given free already: it cannot be withdrawn any more", source=number, fix="finish it, and say so"
                 )
@@ -234,26 +260,31 @@ class Workflow(Desk):
             RequestError: The other is not an open case of the same person and type.
         """
         with self.deciding() as (connection, book):
+            # Both are held, in one order: two agents who merge two cases into each other at once must not close both of them.
+            self.ledger.cases.hold(connection, [number, into])
             case = self.held(connection, number, stage=Stage.REVIEW.value, revision=revision)
             if into not in self._alike(connection, case):
                 raise RequestError("is no open case of the same person and type", source=into, fix="see the duplicates shown in review")
+            goes_on = self.ledger.cases.get(connection, into)
+            if goes_on.stage == Stage.REPLY.value:
+                raise RequestError("is only waiting for its reply, and does nothing more", source=into, fix="go on with this one")
             self._step(connection, book, case, "merge", by, decision=Decision.DUPLICATE, duplicate_of=into)
             book.note(into, "request.merged", by, duplicate=number)
 
     def alike(self, number: str) -> list[str]:
-        """Other open cases of the same person and type, the oldest first."""
+        """Other cases of the same person, type and scope that are still to be answered, the oldest first."""
         with self.reading() as connection:
             return self._alike(connection, self.ledger.cases.get(connection, number))
 
     def _alike(self, connection: Connection, case: Case) -> list[str]:
         known = select(case_identities.c.fingerprint).where(case_identities.c.case == case.number)
         query = (
-            select(cases.c.case)
+            select(cases.c.case, cases.c.received_at)
             .distinct()
             .join(case_identities, case_identities.c.case == cases.c.case)
-            .where(case_identities.c.fingerprint.in_(known), cases.c.case != case.number, cases.c.type == case.type)
-            .where(cases.c.stage.is_not(None), cases.c.ended_at.is_(None))
-            .order_by(cases.c.case)
+            .where(case_identities.c.fingerprint.in_(known), cases.c.case != case.number, cases.c.type == case.type, cases.c.scope == case.scope)
+            .where(*_WAITING)
+            .order_by(cases.c.received_at, cases.c.case)
         )
         return list(connection.execute(query).scalars())
 
@@ -264,33 +295,34 @@ class Workflow(Desk):
 
         Args:
             all_done: The agent's own word that everything outside the connected data sources was done ("all data was deleted"; for *do not
-                mail* and *right to edit*: that it was handled internally).
+                mail* and *right to edit*: that it was handled internally; for a copy: that it is answered without a package).
 
         Raises:
+            ConflictError: Someone else was faster.
             RequestError: Something is still open; the message says what, the rest is in `Host.processing.blockers`.
         """
-        blockers = self.host.processing.blockers(number, all_done=all_done)
-        if blockers:
-            raise RequestError("; ".join(blockers[:5]), source=number, fix="deal with it, or override it with a reason")
         with self.deciding() as (connection, book):
             case = self.held(connection, number, stage=Stage.PROCESS.value, revision=revision)
-            # Looked at again now that nobody else can decide: a data source may have been added since.
-            if self.host.processing.blockers(number, all_done=all_done, connection=connection):
-                raise ConflictError("someone else has changed this case meanwhile", source=number, fix="look at it again")
+            blockers = self.host.processing.blockers(number, all_done=all_done, connection=connection)
+            if blockers:
+                raise RequestError("; ".join(blockers[:5]), source=number, fix="deal with it, or override it with a reason")
             if all_done:
-                book.note(number, "processing.confirmed", by, text="all data was deleted" if case.type == "deletion" else "handled internally")
+                book.note(number, "processing.confirmed", by, text=_CONFIRMED.get(case.type, "handled internally"))
             self.ledger.cases.set_status(connection, [number], "done", closed_at=book.now)
             self._step(connection, book, case, "finish", by)
+        self.host.registry.tell("dsr_request_closed", case=number, type=RequestType(case.type))
 
-    def _given_free(self, connection: Connection, number: str) -> bool:
-        ticked = select(case_sources.c.source).where(case_sources.c.case == number, case_sources.c.ticked_at.is_not(None)).limit(1)
-        return connection.execute(ticked).first() is not None
+    def _given_free(self, connection: Connection, case: Case) -> bool:
+        """Whether anything may have been done: also by a plan approved beside the panel (`Host.approve`)."""
+        ticked = select(case_sources.c.source).where(case_sources.c.case == case.number, case_sources.c.ticked_at.is_not(None)).limit(1)
+        return case.status in ("approved", "done") or connection.execute(ticked).first() is not None
 
     # --- reply and close -----------------------------------------------------------------------------------------------------------
 
     def close(self, connection: Connection, book: Book, case: Case, *, by: str) -> None:
         """End a case that is `held` in reply: the second half of *Reply & close*, in the transaction that records the reply."""
         self._step(connection, book, case, "close", by, ended_at=book.now)
+        connection.execute(update(case_sources).where(case_sources.c.case == case.number).values(ended_at=book.now))
 
     # --- at any time ---------------------------------------------------------------------------------------------------------------
 
@@ -300,28 +332,6 @@ class Workflow(Desk):
             case = self.held(connection, number, stage=(Stage.REVIEW.value, Stage.PROCESS.value, Stage.REPLY.value))
             connection.execute(update(cases).where(cases.c.case == case.number).values(agent=agent))
             book.note(number, "case.assigned", by, agent=agent)
-
-    def extend(self, number: str, *, by: str, because: str) -> None:
-        """Take the longer time that the law gives for difficult requests. The person must be told within the first.
-
-        Args:
-            because: Why; stands in the audit log, so without personal data.
-
-        Raises:
-            RequestError: The law knows no extension here, it was taken already, or the time is up.
-        """
-        with self.deciding() as (connection, book):
-            case = self.held(connection, number, stage=(Stage.REVIEW.value, Stage.PROCESS.value, Stage.REPLY.value))
-            regime = Regime(case.regime) if case.regime else None
-            if any(event["event"] == "deadline.extended" for event in self.ledger.history(connection, number)):
-                raise RequestError("the time was extended already", source=number)
-            if case.due_at is not None and book.now > case.due_at:
-                raise RequestError("the time is up: the law allows to extend it only before", source=number)
-            due = deadlines.extended(regime, RequestType(case.type), case.received_at, holidays=self.settings.holidays)
-            if due is None:
-                raise RequestError("the law knows no extension here", source=number)
-            self.change(connection, case, due_at=due.at)
-            book.note(number, "deadline.extended", by, due_at=due.at.isoformat(), because=because[:400], rule=due.because)
 
     # --- the step itself -----------------------------------------------------------------------------------------------------------
 
