@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dsr_sdk.copy.manifest import FileEntry, Manifest, ResourceEntry, SourceEntry, Status, WithheldEntry
-from dsr_sdk.copy.package import SourceCopy, Withheld, verify_package, write_package
+from dsr_sdk.copy.manifest import FileEntry, HandedEntry, Manifest, ResourceEntry, SourceEntry, Status, WithheldEntry
+from dsr_sdk.copy.package import pack, verify_package, write_package
+from dsr_sdk.copy.parts import Handed, SourceCopy, Withheld
 
 __all__ = [
     "FileEntry",
+    "Handed",
+    "HandedEntry",
     "Manifest",
     "ResourceEntry",
     "SourceCopy",
@@ -14,6 +17,7 @@ __all__ = [
     "Status",
     "Withheld",
     "WithheldEntry",
+    "pack",
     "verify_package",
     "write_package",
 ]

@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, Field, field_validator, model_validator
 from dsr_sdk._model import Model
 from dsr_sdk.result import Reason
 
-__all__ = ["FORMAT", "INDEX", "MANIFEST", "README", "FileEntry", "Manifest", "ResourceEntry", "SourceEntry", "Status", "WithheldEntry"]
+__all__ = ["FORMAT", "INDEX", "MANIFEST", "README", "FileEntry", "HandedEntry", "Manifest", "ResourceEntry", "SourceEntry", "Status", "WithheldEntry"]
 
 FORMAT = "dsr-copy/1"
 INDEX = "index.html"
@@ -27,7 +27,7 @@ class Status(StrEnum):
     """What came of asking one data source."""
 
     FOUND = "found"
-    """Records were found and are in the package (others may be withheld beside them)."""
+    """Records were found, or files handed over, and are in the package (others may be withheld beside them)."""
     NOTHING_FOUND = "nothing_found"
     """The source was asked to the end and holds nothing about the person."""
     WITHHELD = "withheld"
@@ -39,7 +39,9 @@ class Status(StrEnum):
 class FileEntry(Model):
     """One file of the package. `records` is the number of lines of a data file, and ``null`` for a file that is not data."""
 
-    path: str = Field(pattern=r"^(index\.html|README\.txt|data/[a-z0-9_-]{1,80}/[a-z0-9_-]{1,80}\.jsonl)$")
+    path: str = Field(
+        pattern=r"^(index\.html|README\.txt|data/[a-z0-9_-]{1,80}/[a-z0-9_-]{1,80}\.jsonl|files/[a-z0-9_-]{1,80}/[a-z0-9_-]{1,80}\.[a-z0-9]{1,8})$"
+    )
     bytes: int = Field(ge=0)
     records: int | None = Field(None, ge=1)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -57,6 +59,13 @@ class WithheldEntry(Model):
     resource: str
     reason: Reason
     text: str
+
+
+class HandedEntry(Model):
+    """A file that people at the controller added as they had it: `name` is what it was called, `file` where it is in the package."""
+
+    name: str
+    file: str
 
 
 class ResourceEntry(Model):
@@ -90,13 +99,14 @@ class SourceEntry(Model):
     records: int = Field(ge=0)
     resources: tuple[ResourceEntry, ...] = ()
     withheld: tuple[WithheldEntry, ...] = ()
+    handed: tuple[HandedEntry, ...] = Field((), description="Files that people added by hand")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.records != sum(resource.records for resource in self.resources):
             raise ValueError("the records of a source are the sum of its resources")
         unchecked = self.could_not_check is not None
-        if self.status is not status_of(records=self.records, withheld=bool(self.withheld), checked=not unchecked):
+        if self.status is not status_of(records=self.records + len(self.handed), withheld=bool(self.withheld), checked=not unchecked):
             raise ValueError("the status of a source does not follow from what is listed")
         if self.incomplete is not unchecked:
             raise ValueError("a source is incomplete exactly when it could not be checked")
@@ -132,9 +142,12 @@ class Manifest(Model):
     def _agrees(self) -> Self:
         if self.complete is any(source.incomplete for source in self.sources):
             raise ValueError("a package is complete exactly when no source is incomplete")
-        claimed = [(resource.file, resource.records) for source in self.sources for resource in source.resources if resource.file]
-        listed = [(entry.path, entry.records) for entry in self.files if entry.records is not None]
-        if sorted(claimed) != sorted(listed):
+        claimed: list[tuple[str, int | None]] = [
+            (resource.file, resource.records) for source in self.sources for resource in source.resources if resource.file
+        ]
+        claimed += [(handed.file, None) for source in self.sources for handed in source.handed]
+        listed = [(entry.path, entry.records) for entry in self.files if entry.path not in (INDEX, README)]
+        if sorted(claimed, key=str) != sorted(listed, key=str):
             raise ValueError("the data files and the resources do not name the same records")
         return self
 
@@ -149,7 +162,7 @@ class Manifest(Model):
 
 
 def status_of(*, records: int, withheld: bool, checked: bool) -> Status:
-    """The status of a source, derived: nobody sets it by hand."""
+    """The status of a source, derived: nobody sets it by hand. A file that was added by hand counts as a record."""
     if not checked:
         return Status.COULD_NOT_CHECK
     if records:

@@ -19,7 +19,6 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -31,6 +30,7 @@ from dsr_sdk.copy.manifest import (
     MANIFEST,
     README,
     FileEntry,
+    HandedEntry,
     Manifest,
     ResourceEntry,
     SourceEntry,
@@ -38,15 +38,16 @@ from dsr_sdk.copy.manifest import (
     status_of,
 )
 from dsr_sdk.copy.page import Page
+from dsr_sdk.copy.parts import Handed, SourceCopy
 from dsr_sdk.copy.preview import Preview
 from dsr_sdk.copy.spool import Spool
 from dsr_sdk.errors import ConfigError, ContractError, DsrError
-from dsr_sdk.result import Reason, Record
+from dsr_sdk.result import Record
 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["SourceCopy", "Withheld", "verify_package", "write_package"]
+__all__ = ["pack", "verify_package", "write_package"]
 
 RESOURCES = 1000  # kinds of records one source may have; more means that ids are used as names
 PROGRESS = 500  # records between two calls of `progress`
@@ -54,40 +55,6 @@ _CHUNK = 256 * 1024
 _LARGEST_MANIFEST = 64 * 1024 * 1024
 
 Progress = Callable[[str, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Withheld:
-    """Something the source holds and the person does not get; `text` says why, in the person's language."""
-
-    resource: str
-    reason: Reason
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class SourceCopy:
-    """What one data source gives to the package.
-
-    Attributes:
-        source: The configured name of the source; title and category are what the person reads.
-        records: Consumed once, lazily. May raise a `DsrError` midway: what arrived stays, and the source is told as *could not check*.
-        withheld: What is not handed over.
-        could_not_check: Why the source could not be asked to the end, without personal data.
-        categories: For each resource the source declares, the Fideslang categories of data in it. A resource named here that yields no
-            record is reported as zero.
-    """
-
-    source: str
-    title: str
-    category: str
-    records: Iterable[Record]
-    withheld: tuple[Withheld, ...] = ()
-    could_not_check: str | None = None
-    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        return f"<SourceCopy {self.source}>"
 
 
 def write_package(
@@ -119,15 +86,41 @@ def write_package(
         ConfigError: `path` exists and `overwrite` is not set, cannot be written to, or is being written by another process.
         ContractError: A source yields something that is not a record, or whose data is not JSON. Names source and resource, no values.
     """
+    with _replacing(path, overwrite=overwrite) as file:
+        return pack(
+            file,
+            path.parent,
+            case=case,
+            subject_name=subject_name,
+            company=company,
+            language=language,
+            made_at=made_at,
+            sources=sources,
+            progress=progress,
+        )
+
+
+def pack(
+    file: IO[bytes],
+    directory: Path,
+    *,
+    case: str,
+    subject_name: str | None,
+    company: str,
+    language: str,
+    made_at: datetime,
+    sources: Iterable[SourceCopy],
+    progress: Progress | None = None,
+) -> Manifest:
+    """Write the package into an open file instead, which is left open; nameless temporary files stand in `directory` meanwhile.
+
+    See `write_package`. What `file` holds when this raises is no package.
+    """
     if made_at.tzinfo is None:
         raise ConfigError("has no time zone", field="made_at")
     page = Page(case, subject_name, company, language, made_at.astimezone(UTC), _sdk_version())
-    with (
-        _replacing(path, overwrite=overwrite) as file,
-        Spool(path.parent) as sections,
-        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
-    ):
-        writer = _Writer(archive, page, path.parent, progress)
+    with Spool(directory) as sections, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        writer = _Writer(archive, page, directory, progress)
         entries: list[SourceEntry] = []
         for number, source in enumerate(sources, 1):
             entry, section = writer.source(number, source)
@@ -184,20 +177,34 @@ class _Writer:
                 elif why is None and name not in unlisted:
                     resources.append(ResourceEntry(name=_sound(name), records=0, file=None, categories=categories))
         total = sum(counts.values())
+        handed = self._handed(folder.removeprefix("data/"), source.handed)
         entry = SourceEntry(
             name=_sound(source.source),
             title=_sound(source.title),
             category=str(source.category),
-            status=status_of(records=total, withheld=bool(source.withheld), checked=why is None),
+            status=status_of(records=total + len(handed), withheld=bool(source.withheld), checked=why is None),
             incomplete=why is not None,
             could_not_check=None if why is None else _sound(why),
             records=total,
             resources=tuple(resources),
             withheld=tuple(WithheldEntry(resource=_sound(i.resource), reason=i.reason, text=_sound(i.text)) for i in source.withheld),
+            handed=handed,
         )
         section = self._page.section(number, entry, self.files, {_sound(name): preview for name, preview in previews.items()})
         self._progress(source.source, total)
         return entry, section
+
+    def _handed(self, folder: str, handed: Iterable[Handed]) -> tuple[HandedEntry, ...]:
+        """Put the files that people added into the archive."""
+        entries: list[HandedEntry] = []
+        names: set[str] = set()
+        for item in handed:
+            stem, _, suffix = item.name.rpartition(".")
+            kind = re.sub(r"[^a-z0-9]", "", suffix.lower())[:8] if stem else ""
+            path = f"files/{folder}/{_unique(stem or item.name, names)}.{kind or 'bin'}"
+            self.add(path, item.chunks, item.size)
+            entries.append(HandedEntry(name=_sound(item.name), file=path))
+        return tuple(entries)
 
     def _gather(self, source: SourceCopy, spool: Spool, counts: dict[str, int], previews: dict[str, Preview]) -> str | None:
         """Spool every record of the source. Returns why it could not be checked, or ``None`` when it was asked to its end."""

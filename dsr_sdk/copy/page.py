@@ -83,6 +83,7 @@ class Page:
             states=[_state(entry) for entry in sources],
             unchecked=[(number, entry) for number, entry in enumerate(sources, 1) if entry.incomplete],
             records=sum(entry.records for entry in sources),
+            handed=any(entry.handed for entry in sources),
             sections=(Markup(section) for section in sections),  # noqa: S704 - our own template made and escaped it
         )
         return _template("index.html.j2").generate(context)
@@ -96,7 +97,8 @@ class Page:
         if unchecked:
             lines += [t.get("readme_incomplete", sources=", ".join(unchecked)), ""]
         lines += [t.get("readme_unpack"), t.get("readme_open"), "", t.get("readme_contents"), ""]
-        for name, key in ((INDEX, "readme_index"), ("data/", "readme_data"), (MANIFEST, "readme_manifest")):
+        handed = (("files/", "readme_handed"),) if any(entry.handed for entry in sources) else ()
+        for name, key in ((INDEX, "readme_index"), ("data/", "readme_data"), *handed, (MANIFEST, "readme_manifest")):
             lines += [f"  {name}", f"    {t.get(key)}", ""]
         lines += [t.get("about_private"), ""]
         return printable("\n".join(lines))

@@ -69,6 +69,12 @@ _WORDS: dict[str, dict[str, str]] = {
         "about": "About these files",
         "about_page": "This page works offline: it loads nothing from the internet and runs no program. Names of fields are as the systems use them.",
         "about_data": "The folder “data” holds every record in full, for use by other software: JSON Lines, one record a line, in UTF-8.",
+        "handed_heading": "Files",
+        "about_handed": "The folder “files” holds what people added as they had it: documents, pictures, other systems’ exports.",
+        "readme_handed": "files that were added as they are, in one folder for each system",
+        "redacted": "[redacted]",
+        "redacted_records_one": "1 record was left out after a review by a person.",
+        "redacted_records_many": "{n} records were left out after a review by a person.",
         "about_manifest": (
             "The file “manifest.json” lists every system and every file with its size, its number of records and its SHA-256 checksum."
         ),
@@ -145,6 +151,12 @@ _WORDS: dict[str, dict[str, str]] = {
         "about_data": (
             "Der Ordner „data“ enthält jeden Datensatz vollständig, zur Nutzung mit anderer Software: JSON Lines, ein Datensatz je Zeile, in UTF-8."
         ),
+        "handed_heading": "Dateien",
+        "about_handed": "Der Ordner „files“ enthält, was Menschen so beigefügt haben, wie es vorlag: Dokumente, Bilder, Exporte anderer Systeme.",
+        "readme_handed": "Dateien, die unverändert beigefügt wurden, ein Ordner je System",
+        "redacted": "[geschwärzt]",
+        "redacted_records_one": "1 Datensatz wurde nach Prüfung durch einen Menschen ausgelassen.",
+        "redacted_records_many": "{n} Datensätze wurden nach Prüfung durch einen Menschen ausgelassen.",
         "about_manifest": "Die Datei „manifest.json“ nennt jedes System und jede Datei mit Größe, Zahl der Datensätze und SHA-256-Prüfsumme.",
         "about_private": "Diese Dateien enthalten personenbezogene Daten. Bewahren Sie sie so auf, dass nur Sie sie lesen können.",
         "version": "Erstellt mit dsr-sdk {version}",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -111,6 +111,16 @@ class Plan:
         """Whether carrying it out changes anything at a vendor."""
         acts = (Deed.ERASE, Deed.OPT_OUT)
         return any(source.count(*acts) or source.standing is Standing.BY_EMAIL for source in self.sources)
+
+    def narrowed(self, sources: Collection[str], vault: Vault, now: datetime) -> Plan:
+        """The same plan for some of its data sources only: the same matches and deeds, and so another hash. Not stored, not approved."""
+        rows = tuple(row for row in self.sources if row.source in sources)
+        hash_ = plan_hash(vault, self.case, self.type, self.scope, rows)
+        return replace(self, id=0, sources=rows, hash=hash_, made_at=now, approved_at=None, approved_by=None)
+
+    def stored(self, id: int) -> Plan:
+        """The same plan under the id that the ledger gave it."""
+        return replace(self, id=id)
 
     def body(self) -> bytes:
         """The plan as JSON, for the ledger (sealed there)."""

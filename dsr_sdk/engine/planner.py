@@ -91,6 +91,7 @@ class Planner:
         """Add the searches that are not there yet; the number added."""
         now = self._now()
         with writing(self._ledger.engine) as connection:
+            self._ledger.cases.hold(connection, numbers)  # of two who search at once the second waits for the first one's searches
             usable: dict[tuple[str, str, tuple[str, ...]], Task] = {}
             for task in self._ledger.tasks.of(connection, numbers, actions=["find"]):
                 if task.payload is not None and self._still_good(task, now):

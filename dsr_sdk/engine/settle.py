@@ -96,7 +96,7 @@ class Settler:
                 text=f"Requested deletion from {_title(self._source)}",
                 cc_refused=result.cc_refused,
             )
-            outcome = {"kind": "pending", "check_after": 0, "message_id": result.message_id}
+            outcome = {"kind": "pending", "check_after": 0, "message_id": result.message_id} | ({"cc_refused": True} if result.cc_refused else {})
             return Update(task, "pending", outcome=outcome, intent_at=task.intent_at, step="sent")
         raise ContractError(f"nothing settles {type(result).__name__}")
 

@@ -35,7 +35,8 @@ def approve(connection: Connection, ledger: Ledger, registry: Registry, plans: S
     """
     numbers = [plan.case for plan in plans]
     ledger.cases.hold(connection, numbers)
-    for case, stage in ledger.cases.in_workflow(connection, numbers).items():
+    stages = ledger.cases.in_workflow(connection, numbers)
+    for case, stage in stages.items():
         if stage != "process":
             fix = f"first: dsr case accept {case}" if stage == "review" else None
             raise ApprovalError(f"the case is in {stage}: only what is being processed can be approved", source=case, fix=fix)
@@ -62,7 +63,12 @@ def approve(connection: Connection, ledger: Ledger, registry: Registry, plans: S
     if not fresh:
         return []
     alive = {change.task.id for change in revived}
-    superseded = [task for plan in fresh for task in existing.get(plan.case, []) if task.id not in alive and _superseded(task, plan)]
+    superseded = [
+        task
+        for plan in fresh
+        for task in existing.get(plan.case, [])
+        if task.id not in alive and _superseded(task, plan, whole=plan.case not in stages)
+    ]
     ledger.tasks.update(connection, [Update(task, "done", outcome={"kind": SUPERSEDED}, finished_at=book.now) for task in superseded])
     ledger.tasks.update(connection, revived)
     ledger.plans.mark_approved(connection, [plan.id for plan in fresh], by, book.now)
@@ -74,11 +80,14 @@ def approve(connection: Connection, ledger: Ledger, registry: Registry, plans: S
     return finish_cases(connection, ledger, cases, book)
 
 
-def _superseded(task: Task, plan: Plan) -> bool:
-    """Whether a failed task is settled by a newer plan: gaps always, other failures where the plan covers their data source again."""
+def _superseded(task: Task, plan: Plan, *, whole: bool) -> bool:
+    """Whether a failed task is settled by a newer plan: gaps by every whole plan, other failures where the plan covers their data source
+    again. In the workflow a plan tells of the data sources that are given free now, and of no other."""
     if task.state != "failed" or task.action in ("find", "verify"):
         return False
-    return task.action == "gap" or any(row.source == task.source and row.standing not in _GAPS for row in plan.sources)
+    if task.action == "gap":
+        return whole or any(row.source == task.source for row in plan.sources)
+    return any(row.source == task.source and row.standing not in _GAPS for row in plan.sources)
 
 
 _Target = tuple[str, str, str, str, str]

@@ -177,6 +177,7 @@ inventory = Table(
     Column("updated_at", Instant, nullable=False),
     Column("checked_at", Instant),
     Column("checked", Text, doc="what the last connection check said"),
+    Column("check_ok", Boolean, doc="whether it went well"),
     Column("offered", Text, doc="JSON; settings a colleague proposed through a help link, until an account takes or drops them"),
     Column("revision", Integer, nullable=False, server_default="0"),
 )

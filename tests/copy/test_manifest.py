@@ -115,4 +115,4 @@ def test_the_schema_accepts_what_is_written() -> None:
     validator = jsonschema_rs.validator_for(schema)
     assert validator.is_valid(json.loads(Manifest.model_validate(manifest()).to_json()))
     assert not validator.is_valid({"format": "dsr-copy/1"})
-    assert set(schema["$defs"]) == {"FileEntry", "Reason", "ResourceEntry", "SourceEntry", "Status", "WithheldEntry"}
+    assert set(schema["$defs"]) == {"FileEntry", "HandedEntry", "Reason", "ResourceEntry", "SourceEntry", "Status", "WithheldEntry"}

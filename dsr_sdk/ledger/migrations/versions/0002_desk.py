@@ -245,6 +245,7 @@ def upgrade() -> None:
         sa.Column("updated_at", instant, nullable=False),
         sa.Column("checked_at", instant),
         sa.Column("checked", sa.Text()),
+        sa.Column("check_ok", sa.Boolean()),
         sa.Column("offered", sa.Text()),
         sa.Column("revision", sa.Integer(), nullable=False, server_default="0"),
         sa.PrimaryKeyConstraint("name", name="pk_inventory"),
