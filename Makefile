@@ -7,7 +7,7 @@ CONNECTORS := $(wildcard connectors/*/pyproject.toml)
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check ci new bench docs clean
+.PHONY: help demo test browser lint check ci new bench docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -15,8 +15,15 @@ help: ## list the targets
 demo: $(INSTALLED) ## the main job on made-up people: plan, approve, run, be killed, resume, verify, prove
 	@$(BIN)/python examples/demo.py
 
-test: $(INSTALLED) ## every test
+test: $(INSTALLED) browser ## every test
 	$(BIN)/python -m pytest -q -n auto
+
+# Tests of the portal's pages drive a real browser. Where Debian's may be installed, it is; elsewhere those tests are skipped, and say so.
+browser:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	  echo "installing Debian's chromium for the tests of pages ..." && { apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1 || \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1; }; }; } || \
+	  echo "no chromium, and none can be installed: tests that need a browser are skipped"
 
 lint: $(INSTALLED) ## style and types
 	$(BIN)/ruff check .
