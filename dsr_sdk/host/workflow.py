@@ -20,7 +20,7 @@ from dsr_sdk.errors import ConflictError, RequestError
 from dsr_sdk.host import deadlines
 from dsr_sdk.host.clocks import Clocks
 from dsr_sdk.host.desk import now
-from dsr_sdk.host.verification import Method, Requirement, methods_for, requirement, vouched_by
+from dsr_sdk.host.verification import Method, Requirement, methods_for, proven, requirement, vouched_by
 from dsr_sdk.ledger.book import Book
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.ledger.desk import case_sources
@@ -150,6 +150,8 @@ class Workflow(Clocks):
         """Record that the person's identity was proven. A clock that stood still goes on; where the law says so (United Kingdom), the first
         proof begins it anew.
 
+        A proof by e-mail or sign-in covers the address, any other everything that stands in the request now: see `verification.proven`.
+
         Args:
             note: What was seen; at most 200 characters, without personal data: it stands in the audit log.
             arrived_at: When the proof arrived, for a clock that counts from then; None for this moment.
@@ -165,11 +167,22 @@ class Workflow(Clocks):
             self.prove(connection, book, case, method, by=by, note=note, arrived_at=arrived_at)
 
     def prove(
-        self, connection: Connection, book: Book, case: Case, method: Method, *, by: str, note: str = "", arrived_at: datetime | None = None
+        self,
+        connection: Connection,
+        book: Book,
+        case: Case,
+        method: Method,
+        *,
+        by: str,
+        note: str = "",
+        arrived_at: datetime | None = None,
+        address: str | None = None,
     ) -> None:
-        """`verify` a case that is `held`, in the transaction that uses up the proof."""
+        """`verify` a case that is `held`, in the transaction that uses up the proof. `address`: whose mailbox it came from."""
         if method not in methods_for(Regime(case.regime) if case.regime else None, RequestType(case.type)):
             raise RequestError("the law forbids to ask for proof of identity here", source=case.number, fix="go on without it")
+        request = self.ledger.cases.requests(connection, [case.number])[case.number]
+        self.ledger.cases.replace_request(connection, proven(request, method, address=address))
         clock = self._proven(connection, book, case, arrived_at or book.now, by)
         self.change(connection, case, verified_by=method.value, verified_at=book.now, **clock)
         book.note(case.number, "identity.verified", by, method=method.value, note=note[:200])

@@ -33,7 +33,7 @@ from dsr_sdk.errors import (
     VaultError,
 )
 from dsr_sdk.portal import security
-from dsr_sdk.portal.problems import problem
+from dsr_sdk.portal.problems import problem, wrong_method
 from dsr_sdk.portal.rendering import words
 from dsr_sdk.portal.web import NotAllowed, SignedOut, TooOften, is_htmx, page
 
@@ -146,6 +146,8 @@ def _too_often(request: Request, error: Exception) -> Response:
 def _http(request: Request, error: HTTPException) -> Response:
     if error.status_code == 404:
         return show(request, 404, "There is no page at this address", "Begin at the start page")
+    if error.status_code == 405 and request.url.path.startswith("/api/"):
+        return wrong_method(request)
     if error.status_code == 405:
         response = show(request, 405, "This address does not do that", "Use the buttons of the pages")
     else:
