@@ -247,6 +247,7 @@ class Request(Model):
     channel: Channel = Channel.API
     regime: Regime | None = None
     country: str | None = Field(None, pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2 code of the country of residence")
+    region: str | None = Field(None, pattern=r"^[A-Z]{2}-[A-Z0-9]{1,3}$", description="ISO 3166-2 code of the state or province: US-CA, CA-QC")
     language: str = Field("en", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")
     custom_fields: dict[str, CustomValue] = Field(default_factory=dict, max_length=50)
     email_evidence: tuple[EmailEvidence, ...] = Field((), max_length=50)
@@ -268,6 +269,12 @@ class Request(Model):
     @classmethod
     def _last_three(cls, value: tuple[EmailEvidence, ...]) -> tuple[EmailEvidence, ...]:
         return tuple(sorted(value, key=lambda email: email.sent_at, reverse=True)[:3])
+
+    @model_validator(mode="after")
+    def _region_is_of_the_country(self) -> Self:
+        if self.region is not None and self.country not in (None, self.region[:2]):
+            raise ValueError("region lies in another country than country says")
+        return self
 
     @model_validator(mode="after")
     def _scope_is_for_deletion(self) -> Self:

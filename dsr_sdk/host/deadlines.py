@@ -18,7 +18,7 @@ from dsr_sdk.request import Regime, Request, RequestType
 if TYPE_CHECKING:
     from dsr_sdk.host.settings import WorkflowSettings
 
-__all__ = ["CLOCKS", "Clock", "Due", "clock_of", "due", "extended", "regime_of"]
+__all__ = ["CLOCKS", "US_STATES", "Clock", "Due", "clock_of", "due", "extended", "regime_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +109,33 @@ _BY_COUNTRY: dict[str, Regime] = {
 }
 
 
+_BY_REGION: dict[str, Regime] = {
+    "US-CA": Regime.US_CA_CCPA,
+    **{f"US-{regime.value[3:].upper()}": regime for regime in Regime if regime.value.startswith("us_") and len(regime.value) == 5},
+    "CA-QC": Regime.CA_QC_LAW25,
+}
+_STATES = (
+    "AL Alabama, AK Alaska, AZ Arizona, AR Arkansas, CA California, CO Colorado, CT Connecticut, DE Delaware, DC District of Columbia, "
+    "FL Florida, GA Georgia, HI Hawaii, ID Idaho, IL Illinois, IN Indiana, IA Iowa, KS Kansas, KY Kentucky, LA Louisiana, ME Maine, "
+    "MD Maryland, MA Massachusetts, MI Michigan, MN Minnesota, MS Mississippi, MO Missouri, MT Montana, NE Nebraska, NV Nevada, "
+    "NH New Hampshire, NJ New Jersey, NM New Mexico, NY New York, NC North Carolina, ND North Dakota, OH Ohio, OK Oklahoma, OR Oregon, "
+    "PA Pennsylvania, RI Rhode Island, SC South Carolina, SD South Dakota, TN Tennessee, TX Texas, UT Utah, VT Vermont, VA Virginia, "
+    "WA Washington, WV West Virginia, WI Wisconsin, WY Wyoming"
+)
+US_STATES: dict[str, str] = {f"US-{state[:2]}": state[3:] for state in _STATES.split(", ")}
+"""The states of the United States, by ISO 3166-2 code: where a person lives there decides the law."""
+
+
 def regime_of(request: Request, settings: WorkflowSettings) -> Regime | None:
-    """The law of a request: what it names, else what its country tells, else the host's own. The United States tell none: a state is needed."""
-    return request.regime or _BY_COUNTRY.get(request.country or "") or settings.regime
+    """The law of a request: what it names, else what its state or province tells, else its country, else the host's own.
+
+    The United States as a country tell none: each state has its own law, or none.
+    """
+    return request.regime or _BY_REGION.get(request.region or "") or _BY_COUNTRY.get(_country(request)) or settings.regime
+
+
+def _country(request: Request) -> str:
+    return request.country or (request.region or "").partition("-")[0]
 
 
 def clock_of(regime: Regime | None, type: RequestType) -> Clock:

@@ -6,11 +6,13 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import starmap
 from typing import Any
 
 from pydantic import ValidationError
 
 from dsr_sdk.errors import RequestError
+from dsr_sdk.host.deadlines import US_STATES
 from dsr_sdk.host.form_words import LANGUAGES, FormWords, country_codes, form_words, localised
 from dsr_sdk.host.settings import FieldKind, FormField, PrivacyCenterSettings
 from dsr_sdk.identity import Email, Identity, Phone
@@ -111,6 +113,7 @@ def form_of(settings: PrivacyCenterSettings, company: str, language: str) -> For
         FieldSpec("last_name", text("form.last_name"), FieldKind.TEXT, True, autocomplete="family-name"),
         FieldSpec("email", text("form.email"), FieldKind.TEXT, True, text("form.email_help"), autocomplete="email", limit=254),
         FieldSpec("country", text("form.country"), FieldKind.COUNTRY, True, choices=countries, autocomplete="country"),
+        FieldSpec("region", text("form.region"), FieldKind.CHOICE, False, text("form.region_help"), tuple(starmap(Choice, US_STATES.items()))),
         FieldSpec("phone", text("form.phone"), FieldKind.PHONE, False, text("form.phone_help"), autocomplete="tel", limit=40),
     )
     types = tuple(Choice(type_.value, text(f"types.{type_.value}")) for type_ in RequestType if type_ in settings.types)
@@ -186,6 +189,7 @@ def read_form(form: FormSpec, data: Mapping[str, str]) -> dict[str, Any]:
         "scope": scope,
         "language": form.language,
         "country": found.get("country"),
+        "region": found.get("region") if found.get("country") == "US" else None,  # chosen by mistake: it says nothing elsewhere
         "subject": {name: found[name] for name in names if name in found},
         "custom_fields": {name.removeprefix(_CUSTOM): value for name, value in found.items() if name.startswith(_CUSTOM)},
     }

@@ -36,6 +36,7 @@ COLUMNS = (
     "channel",
     "regime",
     "country",
+    "region",
     "language",
     "reference",
     "received_at",

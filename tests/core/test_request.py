@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -136,6 +136,7 @@ def said_about(data: Any) -> str:
     return ""
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*Request.model_fields, CANARY]), JSON, min_size=1), st.booleans())
 def test_no_error_repeats_a_value(data: dict[str, Any], nested: bool) -> None:
     """Whatever is wrong, wherever it stands, as a value or as a field's name: the message names our own fields only."""
@@ -146,6 +147,7 @@ def test_no_error_repeats_a_value(data: dict[str, Any], nested: bool) -> None:
         assert "canary" not in said_about(form)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["kind", "value", "given", "namespace", "vendor", "source", "verified_by", "first", CANARY]), JSON)
 def test_no_error_about_an_identity_repeats_a_value(field: str, value: Any) -> None:
     """Inside identities likewise: a kind is not repeated either."""
@@ -246,6 +248,7 @@ def test_what_is_no_address(value: str) -> None:
         Subject.of(value)
 
 
+@settings(deadline=None)
 @given(st.emails())
 def test_ordinary_addresses_are_stable(address: str) -> None:
     """Normalising what is normalised changes nothing, and no spelling of an address makes it another person."""
@@ -282,6 +285,7 @@ def test_what_is_no_telephone_number(value: str) -> None:
         Phone(value=value)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_ids_are_compared_exactly(value: str) -> None:
     """Nothing but white space around it and the Unicode form is changed; control characters are refused."""

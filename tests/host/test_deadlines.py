@@ -12,7 +12,7 @@ import time_machine
 
 from dsr_sdk import Request, RequestError
 from dsr_sdk.host import Host
-from dsr_sdk.host.deadlines import CLOCKS, Clock, clock_of, due, extended, regime_of
+from dsr_sdk.host.deadlines import CLOCKS, US_STATES, Clock, clock_of, due, extended, regime_of
 from dsr_sdk.host.settings import WorkflowSettings
 from dsr_sdk.host.verification import Method
 from dsr_sdk.host.workflow import Reason
@@ -348,3 +348,29 @@ def test_the_documentation_shows_these_clocks() -> None:
         f" | {'yes' if clock.restarts else '-'} | {clock.pauses or '-'} | {clock.source} |"
         for regime, clock in CLOCKS.items()
     ]
+
+
+@pytest.mark.parametrize(
+    ("where", "regime"),
+    [
+        ({"country": "US", "region": "US-CA"}, Regime.US_CA_CCPA),
+        ({"region": "US-TX"}, Regime.US_TX),
+        ({"country": "US", "region": "US-NY"}, None),
+        ({"country": "US"}, None),
+        ({"country": "CA", "region": "CA-QC"}, Regime.CA_QC_LAW25),
+        ({"region": "CA-ON"}, Regime.CA_PIPEDA),
+        ({"country": "DE"}, Regime.EU_GDPR),
+    ],
+)
+def test_where_somebody_lives_tells_the_law(where: dict[str, str], regime: Regime | None) -> None:
+    """The state or province first, then the country; a state without a law of its own tells none."""
+    request = Request.parse({"type": "do_not_sell", "subject": {"email": "ada@example.com"}, **where})
+    assert regime_of(request, WorkflowSettings()) is regime
+
+
+def test_every_state_of_a_regime_is_one_that_the_form_offers() -> None:
+    """No law is out of reach of the form."""
+    for regime in Regime:
+        if regime.value.startswith("us_") and len(regime.value) == 5:
+            assert f"US-{regime.value[3:].upper()}" in US_STATES
+    assert len(US_STATES) == 51

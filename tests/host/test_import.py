@@ -45,12 +45,13 @@ def only(host: Host) -> Any:
 def test_every_column_arrives(opened: Host) -> None:
     """A row with all columns becomes the request it describes."""
     evidence = json.dumps([{"sent_at": "2026-01-01T10:00:00Z", "subject": "Your order", "from_address": "shop@example.com"}]).replace('"', '""')
-    values = ["deletion", "Ada@Example.com", "+491713920012", "u-1", "Ada", "Lovelace", "app_data", "mine_app", "eu_gdpr", "DE", "de", "r-1"]
+    values = ["deletion", "Ada@Example.com", "+491713920012", "u-1", "Ada", "Lovelace", "app_data", "mine_app", "eu_gdpr", "DE", "DE-BY", "de", "r-1"]
     row = ",".join([*values, "2026-10-30T09:00:00+01:00", f'"{evidence}"', "Paris"])
     assert take(opened, ",".join([*COLUMNS, "custom.shop"]) + "\n" + row + "\n") == ImportResult(1, 1, 0, 0, ())
     request = only(opened)
     assert (request.subject.email, request.subject.phone, request.subject.user_id) == ("ada@example.com", "+491713920012", "u-1")
     assert (request.scope, request.channel, request.regime, request.country, request.language) == ("app_data", "mine_app", "eu_gdpr", "DE", "de")
+    assert request.region == "DE-BY"
     assert request.custom_fields == {"shop": "Paris"}
     assert request.email_evidence[0].from_address == "shop@example.com"
     assert request.received_at.isoformat() == "2026-10-30T09:00:00+01:00"

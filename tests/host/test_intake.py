@@ -424,3 +424,13 @@ def test_what_an_agent_cannot_write_down(opened: Host) -> None:
     assert opened.request(opened.intake.create({**good, "channel": "email"}, by="alice@example.com")).channel is Channel.EMAIL
     twice = {opened.intake.create({**good, "reference": "r1"}, by=by) for by in ("alice@example.com", "bob@example.com")}
     assert len(twice) == 1
+
+
+def test_a_state_of_the_united_states_tells_the_law(opened: Host, clock: time_machine.Traveller) -> None:
+    """A Californian who opts out is asked for no proof; a state chosen beside another country says nothing."""
+    said = {"type": "do_not_sell", "first_name": "Hedy", "last_name": "Lamarr", "region": "US-CA"}
+    californian = submit(opened, clock, **said, email="hedy@example.org", country="US")
+    german = submit(opened, clock, **said, email="ada@example.com", country="DE")
+    assert opened.workflow.get(californian).regime == "us_ca_ccpa"
+    assert opened.workflow.get(german).regime == "eu_gdpr"
+    assert opened.request(german).region is None
