@@ -324,10 +324,14 @@ _GONE = "this data source is not configured any more"
 
 
 def title_of(host: Host, name: str) -> str:
-    """What a data source goes by: the vendor's name where it is asked by e-mail."""
+    """What a data source goes by: as the inventory calls it, or its vendor. One that people do stands under its own name: *By hand* would
+    tell nobody, the person who reads the reply least of all, what was gone through."""
     configured = host.registry.sources.get(name)
-    if configured is None:
-        return name
+    given = host.titles.get(name)
+    if given or configured is None:
+        return given or name
+    if configured.connector.process is Process.MANUAL:
+        return name.replace("_", " ").replace("-", " ").capitalize()
     return str(getattr(configured.connector.config, "vendor", None) or configured.connector.title)
 
 

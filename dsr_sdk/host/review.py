@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from dsr_sdk.errors import RequestError
 from dsr_sdk.host.clocks import Explanation
-from dsr_sdk.host.verification import Method, Requirement, methods_for
-from dsr_sdk.identity import Email, Phone
+from dsr_sdk.host.deadlines import US_STATES
+from dsr_sdk.host.verification import Method, Requirement, entered, methods_for, reached, unproven
+from dsr_sdk.identity import AnyIdentity, Email, Phone
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.ledger.database import reading
 from dsr_sdk.request import Channel, EmailEvidence, Regime, Request, RequestType
@@ -42,6 +43,9 @@ class Review:
         verified_by: How: ``oauth``, ``email``, ``document``, ``questions``, ``controller``.
         requirement: What the law says about proof of identity for this right.
         methods: The ways of proof that may be used; none where the law forbids to ask.
+        unproven: Identities that nobody has proven to be theirs. Where proof is required, nothing is searched with them.
+        entered: Identities that an agent entered, and no proof covers.
+        reached: Somebody has shown that the person reads mail at an address of theirs; a copy is handed over nowhere else.
         evidence: At most three e-mails that the company sent to the person, the newest first.
         evidence_proves: The evidence comes out of the person's own mailbox, so it speaks for who they are as well.
         reported: What the person told about themselves: label and value.
@@ -58,6 +62,9 @@ class Review:
     verified_by: str | None
     requirement: Requirement
     methods: tuple[Method, ...]
+    unproven: tuple[AnyIdentity, ...] = field(repr=False)
+    entered: tuple[AnyIdentity, ...] = field(repr=False)
+    reached: bool
     evidence: tuple[EmailEvidence, ...] = field(repr=False)
     evidence_proves: bool
     reported: list[tuple[str, str]] = field(repr=False)
@@ -87,6 +94,9 @@ def review(host: Host, number: str, *, by: str | None, language: str) -> Review:
         verified_by=case.verified_by,
         requirement=host.workflow.requirement(case),
         methods=methods_for(Regime(case.regime) if case.regime else None, RequestType(case.type)),
+        unproven=unproven(request) if request else (),
+        entered=entered(request) if request else (),
+        reached=request is not None and reached(request) is not None,
         evidence=request.email_evidence[:3] if request else (),
         evidence_proves=case.channel == Channel.MINE_APP,
         reported=_reported(host, request, language) if request else [],
@@ -101,6 +111,8 @@ def _reported(host: Host, request: Request, language: str) -> list[tuple[str, st
     told: list[tuple[str, str]] = []
     if request.country:
         told.append(("Country of residence", request.country))
+    if request.region:
+        told.append(("State or province", US_STATES.get(request.region, request.region)))
     told.extend(("Mobile number", phone.value) for phone in request.subject.all(Phone))
     fields = {row.name: row for row in host.config.privacy_center.fields}
     for name in [*(name for name in fields if name in request.custom_fields), *(name for name in request.custom_fields if name not in fields)]:

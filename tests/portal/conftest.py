@@ -153,8 +153,8 @@ def admin(signed_in_as: Callable[[Role], Client]) -> Client:
 class Live:
     """A portal served by uvicorn on loopback, the way `dsr_sdk.portal.serve` does."""
 
-    def __init__(self, app: FastAPI) -> None:
-        self.socket = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, app: FastAPI, at: socket.socket | None = None) -> None:
+        self.socket = at or socket.create_server(("127.0.0.1", 0))
         self.port = int(self.socket.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
         config = uvicorn.Config(app, access_log=False, log_level="warning", server_header=False, proxy_headers=False, ws="none")

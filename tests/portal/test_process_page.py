@@ -286,7 +286,10 @@ def test_manual_data_sources_are_marked_one_by_one(agent: Client, host: Host) ->
     assert state(host, number, "cabinet") is SourceState.DONE
     page = agent.get(f"/requests/{number}").text
     assert "photo.png" in page
-    assert "Marked Manually as done" in page
+    assert "Marked Cabinet as done" in page
+    again = agent.form(path, files={"file": ("second.png", b"\x89PNG\r\n\x1a\n...", "image/png")}, note="again")
+    assert again.status_code == 400
+    assert [info.name for info in host.files.of(number)] == ["photo.png"]
 
 
 # --- the way on ----------------------------------------------------------------------------------------------------------------------------
@@ -447,3 +450,29 @@ def test_the_browser_may_be_closed_while_it_deletes(browse: Callable[..., Page],
     page.goto("about:blank")
     until(lambda: {state(host, number, name) for name in ("shop", "crm")} <= {SourceState.DONE, SourceState.RETAINED})
     assert not shop.holds(ADA)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_of_a_request_has_a_serious_accessibility_finding(
+    browse: Callable[..., Page], host: Host, copied: str, inbox: Inbox, scheme: str
+) -> None:
+    """As axe sees it: names, roles, contrast, tables, in both colour schemes."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python").Axe()
+    review, process = host.submit(asked(email="r@example.com")), processed(host, "shop", "crm", "warehouse", "paper", "cabinet")
+    unproven = host.submit(asked(email="u@example.com", channel="privacy_center"))
+    reply = host.submit(asked("do_not_mail", email="m@example.com"))
+    closed = host.submit(asked("do_not_mail", email="c@example.com"))
+    for number in (reply, closed):
+        host.workflow.accept(number, by=BY)
+        host.workflow.finish(number, by=BY, all_done=True)
+    host.replies.close(closed, by=BY, revision=host.workflow.get(closed).revision)
+    host.conversation.message(process, "Which shop?", by=BY)
+    numbers = (review, unproven, process, copied, reply, closed)
+    paths = [*(f"/requests/{number}" for number in numbers), f"/requests/{closed}/history", f"/requests/{copied}/copy", f"/requests/{process}/reply"]
+    page = browse(Role.ADMIN, color_scheme=scheme)
+    for path in ["/requests", "/requests?view=closed", "/requests/new", "/requests/import", *paths]:
+        answer = page.goto(path)
+        assert answer is not None
+        assert answer.status == 200
+        found = [row for row in axe.run(page).response["violations"] if row["impact"] in ("serious", "critical")]
+        assert not found, (path, [(row["id"], [node["html"][:200] for node in row["nodes"]]) for row in found])

@@ -206,13 +206,15 @@ def test_the_person_s_language_is_kept(agent: Client, host: Host) -> None:
     assert "there is no template in it" in agent.get(f"/requests/{finnish}").text
 
 
-def test_choosing_a_template_fills_the_editor_at_once(browse: Callable[..., Page], host: Host) -> None:
-    """With a script there is no second button; the reason for no reply shows only when there is to be none."""
+def test_a_template_is_taken_only_when_asked_for(browse: Callable[..., Page], host: Host) -> None:
+    """Looking through the list replaces nothing that was typed; the reason for no reply shows only when there is to be none."""
     number = in_reply(host)
     host.templates.save(Template(None, "Short", "do_not_mail", "accepted", "en", "Done", "Done, {{ first_name }}."), by=BY)
     page = browse(Role.AGENT)
     page.goto(f"/requests/{number}")
     page.get_by_label("Template").select_option(label="Short (en)")
+    assert page.get_by_label("Message", exact=True).input_value().strip() != "Done, Ada."
+    page.get_by_role("button", name="Use this template").click()
     page.wait_for_url("**template=*")
     assert page.get_by_label("Message", exact=True).input_value().strip() == "Done, Ada."
     reason = page.get_by_label("Why is there no reply?")
