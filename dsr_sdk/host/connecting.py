@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import EnumMeta
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from dsr_sdk.connector import Process
@@ -222,7 +222,14 @@ class Connecting(Shelf):
                 raise ConflictError("someone else has decided about it meanwhile", source=name, fix="look at it again")
             if row.connector not in (None, offered.connector):
                 self.idle(connection, name)
-            values = {"connector": offered.connector, "settings": offered.settings, "offered": None, "checked_at": None, "checked": None}
+            values = {
+                "connector": offered.connector,
+                "settings": offered.settings,
+                "offered": None,
+                "checked_at": None,
+                "checked": None,
+                "check_ok": None,
+            }
             self.put(connection, book, row, "inventory.help_taken", by, values, connector=offered.connector, settings=sorted(offered.settings))
         return self.get(name)
 
@@ -261,7 +268,7 @@ def _choices(annotation: Any) -> tuple[str, ...]:
         return ("True", "False")
     if get_origin(annotation) is Literal:
         return tuple(str(value) for value in get_args(annotation))
-    return tuple(str(member.value) for member in annotation) if isinstance(annotation, EnumMeta) else ()
+    return tuple(str(member.value) for member in annotation) if isinstance(annotation, type) and issubclass(annotation, Enum) else ()
 
 
 def _typed(connector: type[Connector], name: str, value: str) -> Any:

@@ -183,7 +183,7 @@ class Inventory(Discovery, Connecting):
                     # Whoever switched it on meant the address that stood there.
                     chosen["settings"]["active"] = bool(before.active) and slug == row.connector and address == before.privacy_address
                     chosen["handling"] = row.handling and chosen["settings"]["active"]
-                values |= {**chosen, "checked_at": None, "checked": None, "offered": None}
+                values |= {**chosen, "checked_at": None, "checked": None, "check_ok": None, "offered": None}
             self.put(connection, book, row, "inventory.changed", by, values, **facts)
         return self.get(name)
 
@@ -256,7 +256,7 @@ class Inventory(Discovery, Connecting):
             error, said = caught, str(caught)
         at = now()
         with self.deciding() as (connection, book):
-            values = {"checked_at": at, "checked": said[:1000]}
+            values = {"checked_at": at, "checked": said[:1000], "check_ok": error is None}
             done = connection.execute(update(inventory).where(inventory.c.name == name).values(**values)).rowcount
             if not done and name in self.host.config.sources:
                 self.place(

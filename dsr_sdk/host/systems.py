@@ -50,6 +50,7 @@ class System:
         state: ``accepted``, ``proposed`` or ``dismissed``.
         active: Of an e-mail integration, whether letters are sent; None otherwise.
         checked: What the last connection check said, at `checked_at`.
+        check_ok: Whether it went well; None before the first one.
         configured_in: ``dsr.toml`` or ``inventory``. What stands in the file is changed in the file.
         broken: Why it cannot be used.
         offered: Whether a colleague has proposed settings, which wait for an account.
@@ -70,6 +71,7 @@ class System:
     note: str | None = None
     checked_at: datetime | None = None
     checked: str | None = None
+    check_ok: bool | None = None
     broken: str | None = None
     identified_by: tuple[str, ...] = ()
     holds: tuple[Resource, ...] = ()
@@ -107,6 +109,7 @@ def of_file(host: Host, name: str, noted: Row[Any] | None) -> System:
         note=noted.note if noted else None,
         checked_at=noted.checked_at if noted else None,
         checked=noted.checked if noted else None,
+        check_ok=noted.check_ok if noted else None,
         broken=_why(host, name),
         vendor=row.connector if row.connector in vendors() else None,
         settings=row.settings,
@@ -129,6 +132,7 @@ def of_row(host: Host, row: Row[Any]) -> System:
         note=row.note,
         checked_at=row.checked_at,
         checked=row.checked,
+        check_ok=row.check_ok,
         broken=_why(host, row.name) if row.state == "accepted" else None,
         vendor=row.vendor,
         domain=row.domain,

@@ -17,6 +17,7 @@ from dsr_sdk import AuthError, ConfigError, RejectedError, RequestError, Transie
 from dsr_sdk.errors import ConflictError, ContractError
 from dsr_sdk.host import Host
 from dsr_sdk.host.outbox import MailState
+from dsr_sdk.host.workflow import Reason
 from tests.mail.conftest import Certificate, certificate
 from tests.smtp import Inbox, Server
 from tests.world import World, deletion
@@ -61,6 +62,13 @@ def later(**time: float) -> time_machine.travel:
     return time_machine.travel(datetime.now(UTC) + timedelta(**time))
 
 
+def ended(host: Host, case: str) -> None:
+    """Reject the case and close it without a reply: what is closed may be shredded."""
+    host.workflow.reject(case, Reason.OTHER, by="alice@example.com")
+    host.replies.edit(case, subject="", body="", mode="none", reason="asked to, by telephone", by="alice@example.com")
+    host.replies.close(case, by="alice@example.com", revision=host.workflow.get(case).revision)
+
+
 def test_a_mail_is_sent_once(world: World, inbox: Inbox) -> None:
     """From the company, answers to the agent; however often it is sent or swept, it leaves once."""
     host, case = opened(world, inbox)
@@ -85,6 +93,7 @@ def test_nothing_of_it_lies_open(world: World, inbox: Inbox) -> None:
     with host.outbox.reading() as connection:
         stored = repr([tuple(row) for row in connection.exec_driver_sql("SELECT * FROM mails")])
     assert "canary" not in stored + repr(host.history(case)) + repr(host.outbox.get(mail))
+    ended(host, case)
     host.shred(case)
     assert host.outbox.sweep() == 0
     assert host.outbox.send(mail) is MailState.DROPPED
@@ -395,6 +404,7 @@ def test_without_a_case(sqlite_world: World, inbox: Inbox) -> None:
     """An invitation to a colleague belongs to no case and is sealed in the host's box."""
     host, case = opened(sqlite_world, inbox)
     mail = written(host, None, kind="invite")
+    ended(host, case)
     host.shred(case)
     assert host.outbox.sweep() == 1
     assert host.outbox.get(mail).case is None
