@@ -14,6 +14,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -29,6 +31,8 @@ from dsr_sdk.host.equipment import Equipment
 from dsr_sdk.host.opening import Opened, open_parts
 from dsr_sdk.host.planned import standing
 from dsr_sdk.host.runner import Runner
+from dsr_sdk.host.trust import trust
+from dsr_sdk.host.verification import unproven
 from dsr_sdk.identity import AnyIdentity
 from dsr_sdk.ledger import audit
 from dsr_sdk.ledger.book import Book, chunks
@@ -36,7 +40,7 @@ from dsr_sdk.ledger.cases import Case
 from dsr_sdk.ledger.database import LedgerConflict, purge_deleted, reading, writing
 from dsr_sdk.ledger.store import Ledger
 from dsr_sdk.ledger.tasks import NewTask, Update
-from dsr_sdk.request import Request, RequestType
+from dsr_sdk.request import Request, RequestType, Subject
 
 if TYPE_CHECKING:
     import httpx
@@ -126,6 +130,8 @@ class Host(Equipment):
     def _submit(self, requests: Sequence[Request]) -> list[str]:
         with writing(self.ledger.engine) as connection:
             book = Book(_now())
+            if self.config.workflow is not None:
+                requests = [self.workflow.brought(request) for request in requests]
             taken = self.ledger.cases.add(connection, requests, book)
             if self.config.workflow is not None:
                 new = {number for number, fresh in taken if fresh}
@@ -137,11 +143,12 @@ class Host(Equipment):
         """The request of a case, opened. Raises `VaultError` when it was shredded.
 
         Args:
-            by: The person who looks at it; stands in the audit log. None when a program does, on a person's behalf.
+            by: The person who looks at it; stands in the audit log, once an hour. None when a program does, on a person's behalf.
         """
         with reading(self.ledger.engine) as connection:
             request = self.ledger.cases.requests(connection, [case])[case]
-        if by is not None:
+            told = by is None or self.ledger.noted_since(connection, case, "request.read", by, _now() - timedelta(hours=1))
+        if by is not None and not told:
             with writing(self.ledger.engine) as connection:
                 book = Book(_now())
                 book.note(case, "request.read", by)
@@ -160,12 +167,24 @@ class Host(Equipment):
             after = page[-1].number
 
     def add_identity(self, case: str, identity: AnyIdentity, *, by: str = "agent") -> None:
-        """Add an identity that a data source was missing. Plan again afterwards."""
+        """Add an identity that a data source was missing. Plan again afterwards.
+
+        One that the request has, and that nobody has proven, is from here on the agent's word.
+        """
         with writing(self.ledger.engine) as connection:
             book = Book(_now())
             self.ledger.cases.hold(connection, [case])  # of two who add an identity at once neither is lost
             request = self.ledger.cases.requests(connection, [case])[case]
-            widened = request.model_copy(update={"subject": request.subject.widened([identity.model_copy(update={"source": "agent"})])})
+            entered = identity.model_copy(update={"source": "agent", "verified_by": None})
+            claimed = {known.key for known in unproven(request)}
+            if identity.key in claimed:
+                rows = tuple(
+                    known.model_copy(update={"source": "agent"}) if known.key == identity.key else known for known in request.subject.identities
+                )
+                subject = Subject.model_construct(identities=rows)
+            else:
+                subject = request.subject.widened([entered])
+            widened = request.model_copy(update={"subject": subject})
             self.ledger.cases.replace_request(connection, widened)
             book.note(case, "identity.added", by, kind=identity.kind)
             self.ledger.write(connection, book)
@@ -205,7 +224,7 @@ class Host(Equipment):
             )
             return {name: str(row.halted) for name, row in drained.items() if row.halted is not None}
 
-        planner = Planner(self.ledger, self.registry, drain, _now)
+        planner = Planner(self.ledger, self.registry, drain, _now, partial(trust, self.ledger.cases))
         broken = {name: str(self.broken[name]) for name in chosen if name in self.broken}
         plans: list[Plan] = []
         for chunk in chunks(cases, 2000):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -38,6 +39,11 @@ class Ledger:
         """Append the collected audit events. Call it once, last, in a transaction."""
         if book.events:
             audit.append(connection, self.vault, book.events)
+
+    def noted_since(self, connection: Connection, number: str, event: str, actor: str, since: datetime) -> bool:
+        """Whether the log says this of a case and an actor already, at `since` or later."""
+        wanted = audit_table.c.case == number, audit_table.c.event == event, audit_table.c.actor == actor, audit_table.c.at >= since
+        return connection.execute(select(audit_table.c.n).where(*wanted).limit(1)).first() is not None
 
     def history(self, connection: Connection, number: str) -> list[dict[str, Any]]:
         """The audit events of a case, oldest first."""

@@ -213,3 +213,17 @@ def test_no_panel_without_a_stage(sqlite_world: World) -> None:
         host.inbox.review(case)
     with pytest.raises(LedgerError, match="no such case"):
         host.inbox.review("DSR-0000-0000-0000-0000")
+
+
+def test_who_looks_again_and_again_is_noted_once_an_hour(world: World) -> None:
+    """A page that is open all day does not fill the log; another person, or the next hour, is noted."""
+    world.tables = "[workflow]"
+    host = world.open()
+    case = host.submit(deletion())
+    with time_machine.travel(datetime(2026, 3, 2, 9, tzinfo=UTC), tick=False) as clock:
+        for _ in range(3):
+            host.request(case, by=AMY)
+        host.request(case, by="bob@example.com")
+        clock.shift(3601)
+        host.request(case, by=AMY)
+    assert [event["actor"] for event in host.history(case) if event["event"] == "request.read"] == [AMY, "bob@example.com", AMY]
