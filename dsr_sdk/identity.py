@@ -27,6 +27,8 @@ class Verification(StrEnum):
     EMAIL_LINK = "email_link"
     DOCUMENT = "document"
     QUESTIONS = "questions"
+    CONTROLLER = "controller"
+    """The controller's own system knows the person."""
     AGENT = "agent"
 
 

@@ -7,7 +7,7 @@ with a batch lookup search for many people in one call.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,10 +22,10 @@ from dsr_sdk.ledger.database import reading, writing
 from dsr_sdk.ledger.store import Ledger
 from dsr_sdk.ledger.tasks import LIVE, NewTask, Task
 from dsr_sdk.registry import DataSource, Registry
-from dsr_sdk.request import Request, RequestType, Scope
+from dsr_sdk.request import Request, RequestType, Scope, Subject
 from dsr_sdk.result import Match, Retained
 
-__all__ = ["Planner"]
+__all__ = ["Planner", "Trust"]
 
 VERBS: Mapping[RequestType, tuple[Verb, Deed]] = {
     RequestType.DELETION: (Verb.ERASE, Deed.ERASE),
@@ -41,19 +41,47 @@ LONGEST_CHAIN = 4
 """How many times what one source reveals may open another before planning stops following."""
 
 
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """How far the identities of a request are trusted.
+
+    Attributes:
+        left_out: Nobody knows that they are the person's: nothing is searched with them.
+        unsure: Searched with, and said so.
+    """
+
+    left_out: tuple[AnyIdentity, ...] = field(default=(), repr=False)
+    unsure: tuple[AnyIdentity, ...] = field(default=(), repr=False)
+
+    def of(self, request: Request) -> Request:
+        """The request without what is left out."""
+        known = tuple(identity for identity in request.subject.identities if identity not in self.left_out)
+        return request.model_copy(update={"subject": Subject.model_construct(identities=known)}) if self.left_out else request
+
+
 class Planner:
     """Makes plans for cases over chosen data sources.
 
     Args:
         drain: Carries out the searches that are due for these cases, at these sources, and returns when they are done or postponed;
             answers the error of each source that was left alone.
+        trust: How far the identities of these requests are trusted; cases that it leaves out are trusted.
     """
 
-    def __init__(self, ledger: Ledger, registry: Registry, drain: Callable[[Sequence[str]], Mapping[str, str]], now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        registry: Registry,
+        drain: Callable[[Sequence[str]], Mapping[str, str]],
+        now: Callable[[], datetime],
+        trust: Callable[[Connection, Mapping[str, Request]], Mapping[str, Trust]] = lambda connection, requests: {},
+    ) -> None:
         self._ledger = ledger
         self._registry = registry
         self._drain = drain
         self._now = now
+        self._trust = trust
+        self._trusted: Mapping[str, Trust] = {}
         self._since = now()
         self._statuses: dict[str, str] = {}
         self._planned_at: dict[str, datetime] = {}
@@ -67,6 +95,8 @@ class Planner:
         """
         with reading(self._ledger.engine) as connection:
             requests = self._ledger.cases.requests(connection, numbers)
+            self._trusted = self._trust(connection, requests)
+            requests.update({number: known.of(requests[number]) for number, known in self._trusted.items()})
             self._statuses = self._ledger.cases.statuses(connection, numbers)
             self._planned_at = self._ledger.plans.made_at(connection, numbers)
         chosen = [self._registry.sources[name] for name in sources]
@@ -159,7 +189,9 @@ class Planner:
             made = []
             for number in numbers:
                 request = requests[number]
-                rows = tuple(_Source(source, request, tasks, halted.get(source.name)).planned() for source in chosen)
+                rows = tuple(
+                    _Source(source, request, tasks, halted.get(source.name), self._trusted.get(number, Trust())).planned() for source in chosen
+                )
                 rows += tuple(PlannedSource(name, name, "", Standing.COULD_NOT_CHECK, detail=why) for name, why in broken.items())
                 hash_ = plan_hash(self._ledger.vault, number, request.type.value, request.scope.value, rows)
                 plan = Plan(0, number, request.type.value, request.scope.value, rows, hash_, now, tuple(warnings.get(number, ())))
@@ -192,6 +224,7 @@ class Planner:
 
 
 _PLACEHOLDER: Any = object()
+_KINDS = {"email": "e-mail address", "phone": "phone number", "controller_id": "customer id", "vendor_id": "id at the vendor"}
 
 
 def _usable(connector: Connector, identities: Iterable[AnyIdentity]) -> Iterable[AnyIdentity]:
@@ -212,16 +245,30 @@ def _identities_in(task: Task) -> Iterable[AnyIdentity]:
 class _Source:
     """One data source's part of one case's plan."""
 
-    def __init__(self, source: DataSource, request: Request, tasks: Mapping[tuple[str, str], list[Task]], halted: str | None) -> None:
+    def __init__(self, source: DataSource, request: Request, tasks: Mapping[tuple[str, str], list[Task]], halted: str | None, trust: Trust) -> None:
         self._source = source
         self._connector = source.connector
         self._request = request
         self._all = tasks
         self._tasks = tasks.get((request.case, source.name), [])
         self._halted = halted
+        self._trust = trust
 
     def planned(self) -> PlannedSource:
-        """Standing and matches."""
+        """Standing, matches and warnings."""
+        row = self._standing()
+        if row.standing is Standing.BY_HAND or row.standing is Standing.UNSUPPORTED:
+            return row
+        return replace(row, warnings=(*self._doubts(), *row.warnings))
+
+    def _doubts(self) -> Iterable[str]:
+        """What nobody has proven to be the person's, by kind: without a value, for warnings are shown beside the person's data."""
+        for kind in dict.fromkeys(identity.kind for identity in _usable(self._connector, self._trust.left_out)):
+            yield f"not searched with the {_KINDS[kind]} in the request: it is not proven to be theirs; enter it as an identifier if you know it is"
+        for kind in dict.fromkeys(identity.kind for identity in _usable(self._connector, self._trust.unsure)):
+            yield f"searched with an agent's entry ({_KINDS[kind]}) that no proof covers: make sure that what is found there is theirs"
+
+    def _standing(self) -> PlannedSource:
         row = PlannedSource(self._source.name, self._connector.title, self._connector.slug, Standing.NOTHING_FOUND)
         if not self._request.type.automatic or self._connector.process is Process.MANUAL:
             return replace(row, standing=Standing.BY_HAND, detail=str(getattr(self._connector.config, "instructions", "")))

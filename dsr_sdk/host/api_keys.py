@@ -71,7 +71,7 @@ class ApiKeys(Desk):
             RequestError: The name is empty or too long, there is no such role, or the days are no positive number.
         """
         name = name.strip()
-        if not 0 < len(name) <= 100:
+        if not 0 < len(name) <= 100 or not name.isprintable():
             raise RequestError("needs 1 to 100 characters", field="name")
         if role not in set(Role):
             raise RequestError("is not a role", field="role", fix=f"roles: {', '.join(Role)}")

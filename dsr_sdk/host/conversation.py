@@ -21,13 +21,13 @@ from dsr_sdk.errors import ConflictError, DsrError, MissingIdentityError, Reques
 from dsr_sdk.host.desk import Desk
 from dsr_sdk.host.links import LinkError, Purpose
 from dsr_sdk.host.outbox import MailState
-from dsr_sdk.host.verification import Method, Requirement
-from dsr_sdk.host.workflow import Stage
+from dsr_sdk.host.verification import Method, Requirement, reached
+from dsr_sdk.host.workflow import Decision, Stage
 from dsr_sdk.ledger.book import Book
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.ledger.desk import messages
 from dsr_sdk.mail.plain import plain_body
-from dsr_sdk.request import Request
+from dsr_sdk.request import Request, RequestType
 
 if TYPE_CHECKING:
     from dsr_sdk.host.files import FileInfo
@@ -170,24 +170,25 @@ class Conversation(Desk):
         return number
 
     def ask_to_verify(self, case: str, *, by: str) -> None:
-        """Send the person a mail with a link that proves that they read mail at the request's address. An earlier link ends.
+        """Send the person a mail with a link that proves that they read mail at the request's address. An earlier link ends. A copy is handed
+        over to a confirmed address only, so for one it may be asked when the person was proven otherwise, and up to the reply.
 
         Raises:
             ConflictError: The identity is proven already, or the case is past processing.
             RequestError: The law forbids to ask for it, or there is no e-mail address.
         """
         with self.deciding() as (connection, book):
-            current = self.held(connection, case, stage=(Stage.REVIEW.value, Stage.PROCESS.value))
+            current = self.held(connection, case, stage=_asked_in(self.ledger.cases.get(connection, case)))
             if self.host.workflow.requirement(current) is Requirement.FORBIDDEN:
                 raise RequestError("the law forbids to ask for proof of identity here", source=case, fix="go on without it")
-            if current.verified_at is not None:
-                raise ConflictError("the person's identity is verified already", source=case, fix="look at it again")
             request = self.ledger.cases.requests(connection, [case])[case]
+            if current.verified_at is not None and (current.type != RequestType.COPY or reached(request) is not None):
+                raise ConflictError("the person's identity is verified already", source=case, fix="look at it again")
             to = _address(request)
             words = self.host.templates.words(request.language)
             valid = timedelta(days=self.settings.link_days)
             self.host.links.revoke(case, Purpose.VERIFY, connection=connection)
-            token = self.host.links.make(Purpose.VERIFY, case=case, connection=connection, book=book, valid=valid)
+            token = self.host.links.make(Purpose.VERIFY, case=case, connection=connection, book=book, data={"address": to}, valid=valid)
             subject, letter = self.host.templates.mail(
                 "verify",
                 request.language,
@@ -217,9 +218,14 @@ class Conversation(Desk):
         with self.deciding() as (connection, book):
             self.ledger.cases.hold(connection, [case] if case is not None else [])  # first, as everyone does: the case, then its links
             link = self.host.links.use(token, Purpose.VERIFY, connection, book)
-            current = self._current(connection, link.case, (Stage.REVIEW.value, Stage.PROCESS.value))
-            if current.verified_at is None:
-                self.host.workflow.prove(connection, book, current, Method.EMAIL, by="subject")
+            current = self._current(connection, link.case, _OPEN)
+            current = self._current(connection, link.case, _asked_in(current))
+            address = link.data.get("address")
+            if current.verified_at is not None:
+                self.host.workflow.mark(connection, current, Method.EMAIL, address=address)
+                book.note(current.number, "address.confirmed", "subject")
+            else:
+                self.host.workflow.prove(connection, book, current, Method.EMAIL, by="subject", address=address)
 
     def thread(self, token: str) -> Thread:
         """What the page behind an answer link shows. Uses nothing up. Raises `LinkError`."""
@@ -314,6 +320,12 @@ class Conversation(Desk):
         """Send it right away where that works. Where not, the mail itself says why, and a sweep sends what can still be sent."""
         with suppress(DsrError):
             self.host.outbox.send(mail)
+
+
+def _asked_in(case: Case) -> tuple[str, ...]:
+    """Where a case stands that may still wait for an address to be confirmed."""
+    copy = case.type == RequestType.COPY and case.decision == Decision.ACCEPTED and case.verified_at is not None
+    return _OPEN if copy else _OPEN[:2]
 
 
 def _address(request: Request) -> str:

@@ -15,6 +15,7 @@ from dsr_sdk.ledger.book import Book
 from dsr_sdk.ledger.cases import CASE_COLUMNS, Case, case_of
 from dsr_sdk.ledger.database import reading, writing
 from dsr_sdk.ledger.schema import cases
+from dsr_sdk.request import CASE_NUMBER
 
 if TYPE_CHECKING:
     from dsr_sdk.host.host import Host
@@ -68,6 +69,8 @@ class Desk:
             ConflictError: Someone else was faster, or the case is in another stage.
             LedgerError: There is no such case, or it is not in the workflow.
         """
+        if not CASE_NUMBER.fullmatch(number):
+            raise LedgerError("there is no such case", fix="see: dsr case list")
         self.ledger.cases.hold(connection, [number])
         row = connection.execute(select(*CASE_COLUMNS).where(cases.c.case == number)).first()
         if row is None:

@@ -20,7 +20,7 @@ from dsr_sdk.host.config import SourceSettings, read_config
 from dsr_sdk.registry import Registry
 from dsr_sdk.secret import resolve
 
-__all__ = ["SOURCE_NAME", "add_source", "checked_settings", "is_secret", "settings_of"]
+__all__ = ["SOURCE_NAME", "add_source", "checked_settings", "is_secret", "settings_of", "write_config"]
 
 SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 """What a data source may be called."""
@@ -90,7 +90,7 @@ def add_source(
         text = tomlkit.dumps(document)
     except TOMLKitError as error:
         raise ConfigError(f"cannot be edited: {type(error).__name__}", source=str(path), fix="add the data source by hand") from None
-    _write(path, text)
+    write_config(path, text)
     return warnings
 
 
@@ -134,7 +134,7 @@ def checked_settings(connector: type[Connector], name: str, settings: Mapping[st
     return missing
 
 
-def _write(path: Path, text: str) -> None:
+def write_config(path: Path, text: str) -> None:
     """Replace the file in one step; whoever reads it meanwhile sees the old one or the new one."""
     target = path.resolve()  # a link stays one
     try:

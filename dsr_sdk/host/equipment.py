@@ -34,6 +34,11 @@ class Equipment(Office):
         """The data sources that take part in request handling, those that are broken at the moment among them."""
         return [name for name in (*self.registry.sources, *self.broken) if name not in self._sources.aside]
 
+    @property
+    def titles(self) -> Mapping[str, str]:
+        """What people call the data sources that stand in the inventory."""
+        return self._sources.titles
+
     def refresh_sources(self, *, again: bool = False) -> bool:
         """Follow what was changed in the inventory meanwhile, in any process; whether anything was. Planning and running do so by themselves.
 

@@ -22,6 +22,7 @@ from dsr_sdk.errors import RequestError
 from dsr_sdk.host.desk import Desk, now
 from dsr_sdk.host.files import FileInfo
 from dsr_sdk.host.links import Link, LinkError, Purpose
+from dsr_sdk.host.verification import reached
 from dsr_sdk.identity import Email
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.ledger.desk import files, links, redactions
@@ -258,8 +259,12 @@ def inputs_of(connection: Connection, case: Case) -> str:
 
 
 def _address(request: Request) -> str:
-    """Where the person can be reached for sure: the address of their own request, not one that was found or entered since."""
-    for identity in request.subject.all(Email):
-        if identity.source == "request":
-            return identity.given or identity.value
-    raise RequestError("the person has given no e-mail address", source=request.case, fix="hand the copy over in another way")
+    """Where the person can be reached for sure: not an address that was found, entered or mistyped."""
+    email = reached(request)
+    if email is None:
+        raise RequestError(
+            "nobody has shown that the person reads mail at this address" if request.subject.has(Email) else "the person has given no e-mail address",
+            source=request.case,
+            fix="send a verification e-mail, or hand the copy over in another way",
+        )
+    return email.given or email.value

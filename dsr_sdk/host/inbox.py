@@ -188,7 +188,7 @@ class Inbox(Desk):
             RequestError: The name is empty or longer than 100 characters, or the account has saved 50 already.
         """
         name = " ".join(name.split())
-        if not 1 <= len(name) <= 100:
+        if not 1 <= len(name) <= 100 or not name.isprintable():
             raise RequestError("must have 1 to 100 characters", field="name")
         with writing(self.ledger.engine) as connection:
             connection.execute(delete(filters).where(filters.c.account == account, filters.c.name == name))

@@ -26,7 +26,7 @@ from dsr_sdk.host.intake_files import FileImport, ImportResult, format_of
 from dsr_sdk.host.intake_rows import Format, request_of
 from dsr_sdk.host.links import Purpose
 from dsr_sdk.host.throttle import Throttle, network, too_many
-from dsr_sdk.host.verification import Requirement, requirement
+from dsr_sdk.host.verification import Requirement, requirement, unmarked
 from dsr_sdk.identity import Email
 from dsr_sdk.ledger.book import Book
 from dsr_sdk.ledger.database import LedgerConflict
@@ -216,7 +216,8 @@ class Intake(Desk):
         request = request_of(given, channel=Channel.AGENT, own={field.name: field for field in self.host.config.privacy_center.fields})
         if request.channel not in _BY_HAND:
             raise RequestError("cannot be given by an agent", field="channel", fix=f"one of {', '.join(_BY_HAND)}")
-        return self.take(request, by=by).case
+        self.check_time(request, now())
+        return self.take_many([request], by=by, by_hand=True)[0].case
 
     def take(self, request: Request, *, by: str) -> Taken:
         """Take in a request that a person or a program of ours hands over. The same ``reference`` twice gives the same case.
@@ -235,6 +236,7 @@ class Intake(Desk):
         by: str,
         dry_run: bool = False,
         partial: bool = False,
+        vouched: bool = True,
         on_progress: Callable[[str, int], None] = lambda step, rows: None,
     ) -> ImportResult:
         """Take in a file of requests. See `dsr_sdk.host.intake_files`, and ``docs/intake.md`` for what may stand in one.
@@ -243,6 +245,7 @@ class Intake(Desk):
             source: A path, or a binary stream that can be read again from where it stands.
             format: ``csv``, ``json`` (a list) or ``jsonl``; None reads it off the name of the path.
             dry_run: Check only.
+            vouched: Whether `by` may vouch for people; without, no channel in the file proves anything.
             partial: Take what is right although something is wrong. Otherwise one wrong row keeps the whole file out.
             on_progress: Told ``checked`` or ``taken``, and how many rows so far.
 
@@ -254,7 +257,7 @@ class Intake(Desk):
             told = format or format_of(path)
             try:
                 with path.open("rb") as stream:
-                    return self.import_file(stream, format=told, by=by, dry_run=dry_run, partial=partial, on_progress=on_progress)
+                    return self.import_file(stream, format=told, by=by, dry_run=dry_run, partial=partial, vouched=vouched, on_progress=on_progress)
             except OSError as error:
                 raise RequestError(f"cannot be read: {type(error).__name__}", source=path.name, fix="look at the path") from None
         if format is None:
@@ -263,34 +266,39 @@ class Intake(Desk):
         found = file.check()
         if dry_run:
             return found
-        return file.take(by=by) if partial or not found.wrong else replace(found, taken=0, duplicates=0)
+        return file.take(by=by, vouched=vouched) if partial or not found.wrong else replace(found, taken=0, duplicates=0)
 
     # --- one transaction -----------------------------------------------------------------------------------------------------------
 
-    def take_many(self, requests: Sequence[Request], *, by: str) -> list[Taken]:
+    def take_many(self, requests: Sequence[Request], *, by: str, by_hand: bool = False) -> list[Taken]:
         """Take in a few hundred requests in one transaction, in their order.
+
+        Args:
+            by_hand: A person wrote them down: no channel vouches for anybody.
 
         Raises:
             RequestError: A case number is taken; then none was taken in.
         """
         try:
-            return self._try(requests, by)
+            return self._try(requests, by, by_hand)
         except LedgerConflict:  # on PostgreSQL someone else may hand in the same reference at this very moment: now it is there
-            return self._try(requests, by)
+            return self._try(requests, by, by_hand)
 
-    def _try(self, requests: Sequence[Request], by: str) -> list[Taken]:
+    def _try(self, requests: Sequence[Request], by: str, by_hand: bool) -> list[Taken]:
         with self.deciding() as (connection, book):
-            taken = self._add(connection, requests, book)
+            taken = self._add(connection, requests, book, by_hand=by_hand)
             for found in taken:
                 if found.new:
                     book.note(found.case, "request.entered", by)
         return taken
 
-    def _add(self, connection: Connection, requests: Sequence[Request], book: Book) -> list[Taken]:
+    def _add(self, connection: Connection, requests: Sequence[Request], book: Book, *, by_hand: bool = False) -> list[Taken]:
+        if self.host.config.workflow is not None:
+            requests = [unmarked(request) if by_hand else self.host.workflow.brought(request) for request in requests]
         taken = [Taken(number, new) for number, new in self.ledger.cases.add(connection, requests, book)]
         if self.host.config.workflow is not None:
             fresh = {found.case for found in taken if found.new}
-            self.host.workflow.begin(connection, [request for request in requests if request.case in fresh], book)
+            self.host.workflow.begin(connection, [request for request in requests if request.case in fresh], book, by_hand=by_hand)
         return taken
 
     @staticmethod

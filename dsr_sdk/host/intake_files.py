@@ -92,7 +92,7 @@ class FileImport:
         self._digest = hashed.digest
         return ImportResult(self.rows, self.fresh, self.repeated, self.wrong, tuple(self.errors))
 
-    def take(self, *, by: str) -> ImportResult:
+    def take(self, *, by: str, vouched: bool = True) -> ImportResult:
         """Read it again after `check`, and take in every row that is right."""
         self._stream.seek(self._start)
         taken = done = 0
@@ -100,7 +100,7 @@ class FileImport:
 
         def commit() -> None:
             nonlocal taken, done
-            found = self._intake.take_many(waiting, by=by)
+            found = self._intake.take_many(waiting, by=by, by_hand=not vouched)
             taken += sum(row.new for row in found)
             done += len(found)
             waiting.clear()

@@ -32,6 +32,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "identity.added": "An identifier was added ({kind}).",
     "deadline.extended": "The time was extended to {due_at}: {because}",
     "deadline.paused": "The clock was stopped: {because}",
+    "address.confirmed": "The person confirmed their e-mail address.",
     "deadline.resumed": "The clock goes on after {days} days; the request is due on {due_at}.",
     "deadline.restarted": "The clock began anew; the request is due on {due_at}.",
     # --- finding and acting

@@ -79,6 +79,8 @@ class InventorySources:
         self._open: dict[str, _Row] = {}
         self.broken: Mapping[str, DsrError] = dict(broken)
         """Data sources that cannot be used, and why: those of ``dsr.toml`` and of the inventory. Replaced as a whole."""
+        self.titles: Mapping[str, str] = {}
+        """What people call the data sources of the inventory."""
         self.aside: frozenset[str] = frozenset()
         """Data sources of the inventory that are set up and take no part in request handling. What is under way there is finished."""
 
@@ -97,13 +99,14 @@ class InventorySources:
                 if mark == self._mark and not again:
                     return False
                 rows = connection.execute(
-                    select(inventory.c.name, inventory.c.connector, inventory.c.settings, inventory.c.handling).where(
+                    select(inventory.c.name, inventory.c.connector, inventory.c.settings, inventory.c.handling, inventory.c.title).where(
                         inventory.c.state == "accepted", inventory.c.connector.is_not(None)
                     )
                 ).all()
             # dsr.toml wins: a data source that stands in both is the file's.
             wanted = {row.name: _Row(row.connector, row.settings) for row in rows if row.name not in self._config.sources}
             self._follow(wanted)
+            self.titles = {row.name: row.title for row in rows if row.name in wanted}
             self.aside = frozenset(row.name for row in rows if not row.handling and row.name in wanted)
             known, self._mark = self._mark, mark
             return mark != known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -347,4 +348,6 @@ def _number(id: str) -> int:
 
 
 def _short(name: str) -> str:
-    return " ".join(name.split())[:_NAME_LENGTH].strip()
+    # Control characters cannot be mailed, and `COPY_LINK` would be replaced by a link: no reply could leave.
+    plain = "".join(letter for letter in name if unicodedata.category(letter) not in ("Cc", "Cs") or letter.isspace())
+    return " ".join(plain.replace("[", "(").replace("]", ")").split())[:_NAME_LENGTH].strip()

@@ -21,6 +21,7 @@ from dsr_sdk.host import deadlines
 from dsr_sdk.host.clocks import Clocks
 from dsr_sdk.host.desk import now
 from dsr_sdk.host.verification import Method, Requirement, methods_for, proven, requirement, vouched_by
+from dsr_sdk.identity import Email
 from dsr_sdk.ledger.book import Book
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.ledger.desk import case_sources
@@ -82,13 +83,27 @@ class Workflow(Clocks):
 
     # --- taking in -----------------------------------------------------------------------------------------------------------------
 
-    def begin(self, connection: Connection, requests: Sequence[Request], book: Book) -> None:
+    def brought(self, request: Request) -> Request:
+        """The request as it is stored: with what its channel proves marked, see `verification.proven`."""
+        method = self._brings(request)
+        return request if method is None else proven(request, method)
+
+    def _brings(self, request: Request) -> Method | None:
+        if requirement(deadlines.regime_of(request, self.settings), request.type) is Requirement.FORBIDDEN:
+            return None
+        return vouched_by(request.channel)
+
+    def begin(self, connection: Connection, requests: Sequence[Request], book: Book, *, by_hand: bool = False) -> None:
         """Put new cases into review: with their due date, with the proof their channel brings, and marked when the same person has
-        asked for the same thing and is still waiting. Called by `Host.submit_many`, in its transaction."""
+        asked for the same thing and is still waiting. Called by `Host.submit_many`, in its transaction.
+
+        Args:
+            by_hand: A person wrote it down: whatever channel it names brings no proof along.
+        """
         for request in requests:
             regime = deadlines.regime_of(request, self.settings)
             due = deadlines.due(regime, request.type, request.received_at, holidays=self.settings.holidays)
-            method = vouched_by(request.channel) if requirement(regime, request.type) is not Requirement.FORBIDDEN else None
+            method = None if by_hand else self._brings(request)
             earlier = self._same(connection, request)
             connection.execute(
                 update(cases)
@@ -181,11 +196,15 @@ class Workflow(Clocks):
         """`verify` a case that is `held`, in the transaction that uses up the proof. `address`: whose mailbox it came from."""
         if method not in methods_for(Regime(case.regime) if case.regime else None, RequestType(case.type)):
             raise RequestError("the law forbids to ask for proof of identity here", source=case.number, fix="go on without it")
-        request = self.ledger.cases.requests(connection, [case.number])[case.number]
-        self.ledger.cases.replace_request(connection, proven(request, method, address=address))
+        self.mark(connection, case, method, address=address)
         clock = self._proven(connection, book, case, arrived_at or book.now, by)
         self.change(connection, case, verified_by=method.value, verified_at=book.now, **clock)
         book.note(case.number, "identity.verified", by, method=method.value, note=note[:200])
+
+    def mark(self, connection: Connection, case: Case, method: Method, *, address: str | None) -> None:
+        """Mark the identities of a case that is `held` that a proof covers."""
+        request = self.ledger.cases.requests(connection, [case.number])[case.number]
+        self.ledger.cases.replace_request(connection, proven(request, method, address=address))
 
     def choose(self, number: str, sources: Sequence[str], *, by: str, revision: int | None = None) -> None:
         """Say which data sources are relevant to the request. In review they are set anew; while processing they can only be added.
@@ -270,7 +289,7 @@ class Workflow(Clocks):
         """Close a case as the duplicate of another one, which goes on.
 
         Raises:
-            RequestError: The other is not an open case of the same person and type.
+            RequestError: The other is not an open case of the same person and type, or is answered at another address.
         """
         with self.deciding() as (connection, book):
             # Both are held, in one order: two agents who merge two cases into each other at once must not close both of them.
@@ -281,8 +300,17 @@ class Workflow(Clocks):
             goes_on = self.ledger.cases.get(connection, into)
             if goes_on.stage == Stage.REPLY.value:
                 raise RequestError("is only waiting for its reply, and does nothing more", source=into, fix="go on with this one")
+            self._answered_alike(connection, number, into)
             self._step(connection, book, case, "merge", by, decision=Decision.DUPLICATE, duplicate_of=into)
             book.note(into, "request.merged", by, duplicate=number)
+
+    def _answered_alike(self, connection: Connection, number: str, into: str) -> None:
+        """A telephone number or an id that both name makes nobody the same person: anyone can type one. Merged into a stranger's case, the
+        person who asked would never be answered."""
+        found = self.ledger.cases.requests(connection, [number, into])
+        here, there = (next((email.key for email in found[case].subject.all(Email)), None) for case in (number, into))
+        if here is not None and here != there:
+            raise RequestError("is answered at another e-mail address: this person would not hear of it", source=into, fix="answer both")
 
     def alike(self, number: str) -> list[str]:
         """Other cases of the same person, type and scope that are still to be answered, the oldest first."""
@@ -352,6 +380,8 @@ class Workflow(Clocks):
         target = STEPS.get((Stage(case.stage), step)) if case.stage else None
         if target is None:
             raise ConflictError(f"a case in {case.stage} cannot {step}", source=case.number, fix="look at it again")
-        self.change(connection, case, stage=target.value, stage_at=book.now, **values)
+        # Nobody waits for the person any more: a clock that stood still on would never say that the answer is late.
+        clock = self._running(connection, book, case, by) if target is Stage.REPLY else {}
+        self.change(connection, case, stage=target.value, stage_at=book.now, **values, **clock)
         said = {key: str(value) for key, value in values.items() if key in ("decision", "reason", "duplicate_of")}
         book.note(case.number, f"stage.{target.value}", by, step=step, **said)

@@ -17,7 +17,7 @@ from dsr_sdk.ledger.book import Book, chunks
 from dsr_sdk.ledger.schema import case_identities, cases, plans, suppression, tasks
 from dsr_sdk.ledger.tasks import LIVE
 from dsr_sdk.ledger.vault import CaseKey, Vault
-from dsr_sdk.request import Request
+from dsr_sdk.request import CASE_NUMBER, Request
 
 __all__ = ["CASE_COLUMNS", "Case", "Cases", "case_of"]
 
@@ -124,9 +124,10 @@ class Cases:
 
     def get(self, connection: Connection, number: str) -> Case:
         """One case. Raises `LedgerError` when there is none."""
-        row = connection.execute(_CASES.where(cases.c.case == number)).first()
+        known = CASE_NUMBER.fullmatch(number) is not None  # whatever stands in an address on the web is asked for
+        row = connection.execute(_CASES.where(cases.c.case == number)).first() if known else None
         if row is None:
-            raise LedgerError("there is no such case", source=number, fix="see: dsr status")
+            raise LedgerError("there is no such case", source=number if known else None, fix="see: dsr status")
         return case_of(row)
 
     def statuses(self, connection: Connection, numbers: Sequence[str]) -> dict[str, str]:

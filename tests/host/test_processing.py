@@ -626,7 +626,7 @@ def test_manual_sources_one_by_one(world: World) -> None:
     lines = {line.source: line for line in panel.sources}
     assert (lines["cabinet"].state, lines["cellar"].state) == (SourceState.DONE, SourceState.BY_HAND)
     assert [info.name for info in lines["cabinet"].files] == ["proof.pdf"]
-    assert panel.blockers == ("Manually is done by hand and is not marked as done",)
+    assert panel.blockers == ("Cellar is done by hand and is not marked as done",)
     assert lines["cabinet"].last_deleted is None
     assert "folder" not in str(host.history(case))
     with pytest.raises(RequestError, match="nothing there waits"):

@@ -14,7 +14,7 @@ from dsr_sdk.host.accounts import Session
 from dsr_sdk.host.deadlines import US_STATES
 from dsr_sdk.host.form_words import form_words, localised
 from dsr_sdk.host.intake import ImportResult
-from dsr_sdk.host.roles import Permission
+from dsr_sdk.host.roles import Permission, allowed
 from dsr_sdk.host.settings import FieldKind
 from dsr_sdk.portal.forms import Form
 from dsr_sdk.portal.rendering import words
@@ -118,6 +118,7 @@ def take(request: Request, session: Taking, form: Posted) -> Response:
             by=session.account.account,
             dry_run=checked,
             partial=form.flag("partial"),
+            vouched=allowed(session.account.role, Permission.REVIEW),  # or whoever may only take in would verify by way of a file
         )
     except RequestError as error:
         return _upload(request, error=error)
