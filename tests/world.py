@@ -29,7 +29,7 @@ from dsr_sdk.testing import Person, Sandbox, transport
 from tests.postgres import PostgresServer
 from tests.toys import ToyVendor
 
-__all__ = ["FAST", "World", "deletion", "memory", "point", "shared_database", "sqlite_world", "world", "world_template"]
+__all__ = ["FAST", "World", "deletion", "ended", "memory", "point", "shared_database", "sqlite_world", "world", "world_template"]
 
 FAST = Options(
     attempts=3, backoff=timedelta(milliseconds=5), longest_backoff=timedelta(milliseconds=20), group_seconds=0.005, pending_for=timedelta(days=60)
@@ -137,6 +137,15 @@ class World:
         host.approve_many(host.plan_many(cases))
         host.run_all(wait=wait)
         return cases
+
+
+def ended(host: Host, case: str) -> None:
+    """Reject a case and close it without a reply: what is closed may be shredded."""
+    from dsr_sdk.host.workflow import Reason
+
+    host.workflow.reject(case, Reason.OTHER, by="alice@example.com")
+    host.replies.edit(case, subject="", body="", mode="none", reason="asked to, by telephone", by="alice@example.com")
+    host.replies.close(case, by="alice@example.com", revision=host.workflow.get(case).revision)
 
 
 def _close(host: Host) -> None:

@@ -17,7 +17,7 @@ from dsr_sdk.host.links import LinkError
 from dsr_sdk.host.outbox import MailState
 from dsr_sdk.host.workflow import Reason
 from tests.smtp import Inbox
-from tests.world import World
+from tests.world import World, ended
 
 BY = "alice@example.com"
 TO = "canary@example.com"
@@ -256,6 +256,7 @@ def test_shredded(sqlite_world: World, inbox: Inbox) -> None:
     host, case = opened(sqlite_world, inbox)
     host.conversation.message(case, "Hello", by=BY)
     token = token_of(inbox, "answer")
+    ended(host, case)
     host.shred(case)
     assert host.conversation.of(case) == []
     with pytest.raises(LinkError):

@@ -13,7 +13,7 @@ from dsr_sdk.host import Host
 from dsr_sdk.host.links import LinkError, Purpose
 from dsr_sdk.ledger.database import reading
 from dsr_sdk.ledger.desk import links
-from tests.world import World, deletion
+from tests.world import World, deletion, ended
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
@@ -83,6 +83,7 @@ def test_every_failure_says_the_same(world: World) -> None:
     said.add(sentence(host, revoked))
     again = made(host, case)
     host.links.look(again, Purpose.VERIFY)
+    ended(host, case)
     host.shred(case)
     said.add(sentence(host, again))
     said.add(sentence(host, shredded))
@@ -180,6 +181,7 @@ def test_a_link_of_the_host(sqlite_world: World) -> None:
     """Without a case, under the host's own key; shredding cases does not touch it."""
     host, case = opened(sqlite_world)
     token = made(host, None, purpose=Purpose.HELP)
+    ended(host, case)
     host.shred(case)
     assert host.links.look(token, Purpose.HELP).data == {"to": "canary"}
     use(host, token, Purpose.HELP)

@@ -17,10 +17,9 @@ from dsr_sdk import AuthError, ConfigError, RejectedError, RequestError, Transie
 from dsr_sdk.errors import ConflictError, ContractError
 from dsr_sdk.host import Host
 from dsr_sdk.host.outbox import MailState
-from dsr_sdk.host.workflow import Reason
 from tests.mail.conftest import Certificate, certificate
 from tests.smtp import Inbox, Server
-from tests.world import World, deletion
+from tests.world import World, deletion, ended
 
 __all__ = ["certificate"]
 
@@ -60,13 +59,6 @@ def events(host: Host, case: str) -> list[str]:
 
 def later(**time: float) -> time_machine.travel:
     return time_machine.travel(datetime.now(UTC) + timedelta(**time))
-
-
-def ended(host: Host, case: str) -> None:
-    """Reject the case and close it without a reply: what is closed may be shredded."""
-    host.workflow.reject(case, Reason.OTHER, by="alice@example.com")
-    host.replies.edit(case, subject="", body="", mode="none", reason="asked to, by telephone", by="alice@example.com")
-    host.replies.close(case, by="alice@example.com", revision=host.workflow.get(case).revision)
 
 
 def test_a_mail_is_sent_once(world: World, inbox: Inbox) -> None:
