@@ -7,13 +7,16 @@ CONNECTORS := $(wildcard connectors/*/pyproject.toml)
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser lint check ci new bench docs clean
+.PHONY: help demo portal test browser lint check ci new bench screenshots docs clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 demo: $(INSTALLED) ## the main job on made-up people: plan, approve, run, be killed, resume, verify, prove
 	@$(BIN)/python examples/demo.py
+
+portal: $(INSTALLED) ## the portal in a browser, with made-up vendors, mail and example requests
+	@$(BIN)/python examples/portal.py --open
 
 test: $(INSTALLED) browser ## every test
 	$(BIN)/python -m pytest -q -n auto
@@ -41,6 +44,9 @@ new: $(INSTALLED) ## a new connector in connectors/, from four questions (or ARG
 
 bench: $(INSTALLED) ## the measurements of docs/performance.md
 	$(BIN)/python -m benchmarks
+
+screenshots: $(INSTALLED) browser ## the pictures in docs/images, taken of the example requests in a real browser
+	$(BIN)/python examples/screenshots.py
 
 docs: $(INSTALLED) ## build the documentation into site/
 	$(BIN)/zensical build --clean --strict

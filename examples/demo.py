@@ -1,49 +1,27 @@
 """The main job on made-up people, end to end: ``make demo``.
 
 Six vendors' sandboxes and a mail server on loopback; the requests of ``requests.jsonl``; planned, approved, carried out, killed in the
-middle, resumed, verified two weeks later, proven. Everything it makes stands in ``.demo/``.
+middle, resumed, verified two weeks later, proven. Everything it makes stands in ``.demo/``. At its end it offers the portal.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from stage import DSR, MAIL, ROOT, SOURCES, mail_server, sandboxes, say
+
 PLACE = ROOT / ".demo"
-DSR = Path(sys.executable).with_name("dsr")
 AGENT = "alice@example.com"
-
-SOURCES = """
-[sources.newsletter]
-connector = "email"
-vendor = "Newsletter Press"
-privacy_address = "privacy@newsletter-press.example"
-active = true
-
-[sources.archive]
-connector = "manual"
-instructions = "Remove the folder of the data subject from shelf 4."
-owner = "Office management"
-"""
-
-
-def say(text: str) -> None:
-    """A heading."""
-    sys.stdout.write(f"\n\033[1m== {text}\033[0m\n" if sys.stdout.isatty() else f"\n== {text}\n")
-    sys.stdout.flush()
 
 
 def dsr(*arguments: str, quiet: bool = False) -> Any:
@@ -54,49 +32,6 @@ def dsr(*arguments: str, quiet: bool = False) -> Any:
     sys.stdout.write(f"$ dsr {' '.join(arguments)}\n")
     sys.stdout.flush()
     return subprocess.run([DSR, *arguments], cwd=PLACE, check=False).returncode
-
-
-@contextmanager
-def sandboxes() -> Iterator[dict[str, str]]:
-    """``dsr sandbox up`` in the background; slug -> URL."""
-    command = [DSR, "sandbox", "up", "--config-out", str(PLACE), "--people", str(ROOT / "examples" / "people.json"), "--json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    try:
-        text = ""
-        for line in process.stdout:
-            text += line
-            if line.startswith("}"):
-                break
-        yield {row["slug"]: row["url"] for row in json.loads(text)["sandboxes"]}
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(10)
-        process.stdout.close()
-
-
-@contextmanager
-def mail_server() -> Iterator[int]:
-    """A real SMTP server on loopback that keeps every letter in ``.demo/mail``; its port."""
-    from aiosmtpd.controller import Controller
-    from aiosmtpd.smtp import SMTP, Envelope, Session
-
-    letters = PLACE / "mail"
-    letters.mkdir()
-
-    class Keep:
-        async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
-            (letters / f"{len(list(letters.iterdir())) + 1}.eml").write_bytes(envelope.original_content or b"")
-            return "250 taken"
-
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    controller = Controller(Keep(), hostname="127.0.0.1", port=port)
-    controller.start()
-    try:
-        yield port
-    finally:
-        controller.stop()
 
 
 def control(url: str, verb: str, body: object = None) -> Any:
@@ -158,13 +93,13 @@ def child(name: str) -> int:
 def main() -> int:
     """The demo."""
     started = time.monotonic()
-    shutil.rmtree(PLACE, ignore_errors=True)
-    PLACE.mkdir()
-    with mail_server() as port, sandboxes() as urls:
+    for old in PLACE.glob("*") if PLACE.is_dir() else ():
+        if old.name != "portal":  # that is `make portal`'s, which keeps its requests
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+    PLACE.mkdir(exist_ok=True)
+    with mail_server(PLACE / "mail") as port, sandboxes(PLACE) as urls:
         with (PLACE / "dsr.toml").open("a") as file:
-            file.write(SOURCES)
-            file.write(f'\n[mail]\nhost = "127.0.0.1"\nport = {port}\nsecurity = "none"\n')
-            file.write(f'domain = "requests.example.com"\nagent = "{AGENT}"\n')
+            file.write(SOURCES + MAIL.format(port=port, agent=AGENT))
         shutil.copy(ROOT / "examples" / "requests.jsonl", PLACE)
 
         say("Six vendors' sandboxes, a vendor that takes letters, and a paper archive")
@@ -221,7 +156,27 @@ def main() -> int:
     sys.stdout.write(f"the ledger     {PLACE / 'dsr.db'}\nletters        {PLACE / 'mail'}\n")
     failed = bool(still_open or any(twice.values()) or code != -signal.SIGKILL)
     sys.stdout.write(f"{'SOMETHING IS NOT AS IT SHOULD BE' if failed else 'all done'} in {time.monotonic() - started:.0f} s\n")
+    offer_portal()
     return int(failed)
+
+
+def offer_portal() -> None:
+    """The same in a browser: asked about on a terminal, named elsewhere."""
+    portal = [sys.executable, str(ROOT / "examples" / "portal.py")]
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        sys.stdout.write("the portal     make portal: the same in a browser, with example requests\n")
+        return
+    sys.stdout.write("\nOpen the portal with example requests? [Y/n] ")
+    sys.stdout.flush()
+    try:
+        answer = sys.stdin.readline()
+    except KeyboardInterrupt:
+        answer = "n"
+    if answer.strip().lower() in ("", "y", "yes") and answer:
+        with contextlib.suppress(KeyboardInterrupt):
+            subprocess.run([*portal, "--open"], check=False)
+    else:
+        sys.stdout.write("later: make portal\n")
 
 
 def _lines() -> list[str]:

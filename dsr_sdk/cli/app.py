@@ -37,7 +37,13 @@ COMMANDS = {
     "history": ("cases", "Who did what to a case, and when."),
     "copy": ("copies", "Write the package that a person receives."),
     "copy-verify": ("copies", "Check that a package is whole."),
-    "case": ("cases", "Show the request behind a case, or shred it."),
+    "case": ("case", "Requests in the workflow: review, process, reply, close."),
+    "inventory": ("inventory", "The systems you use, and which take part in requests."),
+    "templates": ("templates", "Texts of replies: show, preview, keep in files."),
+    "outbox": ("outbox", "Mails that are stuck; send what is due."),
+    "accounts": ("accounts", "Who may sign in to the portal; keys of its API."),
+    "serve": ("serving", "Serve the portal, and carry out what is due."),
+    "retention": ("retention", "Shred cases that were closed long enough ago."),
     "audit": ("proof", "Verify the audit log, or export a case's part of it."),
     "sandbox": ("sandboxes", "Serve fakes of the vendors' APIs, to try things."),
     "cassette": ("cassettes", "Record, lint, show and replay a connector's traffic."),
@@ -48,6 +54,8 @@ _HELP = """Erase a person's data, or hand it over, at every SaaS product you use
 
 First: dsr init, dsr connectors, dsr sources add, dsr sources check.
 Then, for each request: dsr submit, dsr plan, dsr approve, dsr run, dsr status.
+
+As a desk with review, reply and a portal: dsr init --workflow, dsr serve, dsr case.
 
 Without --yes, dsr run changes nothing at any vendor: it says what it would do.
 """

@@ -1,4 +1,4 @@
-"""``dsr status``, ``dsr history`` and what people do about a case: confirm, retry, recheck, add an identity, shred."""
+"""``dsr status``, ``dsr history`` and what people do about a case outside the workflow: confirm, retry, recheck, add an identity."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dsr_sdk.cli import output, people, reports
-from dsr_sdk.cli.session import By, CaseNumber, Json, Yes, agent, case_number, opened
+from dsr_sdk.cli.session import By, CaseNumber, Json, agent, case_number, opened
 
 __all__ = ["register"]
 
@@ -27,10 +27,6 @@ def register(app: typer.Typer) -> None:
         ("identity", identity),
     ):
         app.command(name)(command)
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-    group.command("show")(show)
-    group.command("shred")(shred)
-    app.add_typer(group, name="case", help="One case's own data: show the request, or shred it.")
 
 
 def status(
@@ -173,36 +169,3 @@ def identity(
     else:
         output.say(f"added {', '.join(output.words(one.kind) for one in found)}")
         output.note(f"next: {ctx.obj.line(f'plan {number}')}")
-
-
-def show(ctx: typer.Context, case: CaseNumber, by: By = "", json: Json = False) -> None:
-    """Show the request behind a case. This is personal data."""
-    number = case_number(case)
-    with opened(ctx) as host:
-        data = host.request(number, by=agent(by)).model_dump(mode="json", exclude_none=True)
-    if json:
-        output.as_json(data)
-        return
-    people_ = data.pop("subject")["identities"]
-    for key, value in data.items():
-        if value not in ({}, ""):
-            output.say(output.clean(f"{output.words(key)}: {value}"))
-    for one in people_:
-        known = " ".join(str(one[key]) for key in ("namespace", "vendor", "value", "first", "last") if one.get(key))
-        output.say(output.clean(f"{output.words(one['kind'])}: {known}"))
-
-
-def shred(ctx: typer.Context, case: CaseNumber, by: By = "", yes: Yes = False, json: Json = False) -> None:
-    """Destroy the case's key: its personal data is gone from our own ledger, too. Number, dates, counts and the audit log stay."""
-    from dsr_sdk.errors import ApprovalError
-
-    number = case_number(case)
-    with opened(ctx) as host:
-        host.status(number)  # raises when there is no such case
-        if not yes:
-            if json or not output.interactive():
-                raise ApprovalError("shredding cannot be undone, and nobody is here to confirm it", source=number, fix="say --yes")
-            if not output.confirmed(f"Shred {number}? Nobody can open its request again."):
-                raise ApprovalError("was not shredded", source=number)
-        host.shred(number, by=agent(by))
-    output.as_json({"case": number, "shredded": True}) if json else output.say(f"shredded {number}")

@@ -57,6 +57,7 @@ def submit(
         raise RequestError("holds case numbers, which are in the ledger already", source=place, fix=f"dsr run {place}")
     with opened(ctx) as host:
         taken, errors = intake.submit(host, taking, skip_invalid=skip_invalid, rejected=rejected)
+        workflow = host.config.workflow is not None
     if json:
         invalid = [{"where": error.source, "message": error.message} for error in errors]
         output.as_json({"submitted": [row.to_json() for row in taken], "invalid": invalid})
@@ -70,7 +71,11 @@ def submit(
         output.note(f"{len(errors)} of {len(taking.entries)} requests are wrong: nothing was submitted (--skip-invalid submits the others)")
         raise typer.Exit(2)
     if taken and not json:
-        output.note(f"next: {ctx.obj.line('plan ' + (taken[0].case if len(taken) == 1 else '--all-received'))}")
+        if workflow:
+            rest = f"case show {taken[0].case}" if len(taken) == 1 else "case list"
+        else:
+            rest = f"plan {taken[0].case if len(taken) == 1 else '--all-received'}"
+        output.note(f"next: {ctx.obj.line(rest)}")
     if errors:
         output.note(f"{len(errors)} of {len(taking.entries)} requests are wrong and were skipped")
         raise typer.Exit(1)

@@ -69,6 +69,8 @@ def run(
 def _everything(ctx: typer.Context, wait: float, json: bool) -> None:
     with opened(ctx, warn=True) as host, progress.shown("carrying out") as report:
         drained = list(progress.gently(host, lambda: host.run_all(wait=wait, on_progress=report)).values())
+        replied, sent = _mails(host)
+        workflow = host.config.workflow is not None
     if json:
         rows = [
             {
@@ -82,14 +84,23 @@ def _everything(ctx: typer.Context, wait: float, json: bool) -> None:
             }
             for row in drained
         ]
-        output.as_json({"sources": rows})
+        output.as_json({"sources": rows} | ({"closed_by_itself": replied, "mails_sent": sent} if workflow else {}))
     elif drained:
         reports.show_drained(drained)
-    else:
+    elif not replied and not sent:
         output.note("nothing is due")
+    if not json and (replied or sent):
+        output.say(f"{sent} mails sent, {replied} cases replied to and closed by their template")
     if any(row.failed or row.halted for row in drained):
         output.note(f"see: {ctx.obj.line('status')}")
         raise typer.Exit(next((row.halted.exit_code for row in drained if row.halted), 1))
+
+
+def _mails(host: Host) -> tuple[int, int]:
+    """In a workflow, what is due beside the data sources: replies that go out by themselves, and mails; how many of each."""
+    if host.config.workflow is None or host.config.mail is None:
+        return 0, 0
+    return progress.gently(host, lambda: (host.replies.automatic(), host.outbox.sweep()))
 
 
 def _arguments(what: Sequence[str]) -> tuple[intake.Intake, list[str]]:

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from dsr_sdk.host import Host
+    from dsr_sdk.host.systems import System
 
-__all__ = ["register"]
+__all__ = ["asked", "pair", "register", "value"]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,17 +28,20 @@ def register(app: typer.Typer) -> None:
 
 
 def list_(ctx: typer.Context, json: Json = False) -> None:
-    """List the configured data sources, and whether they can be used."""
+    """List the data sources, those of the inventory too, and whether they can be used."""
     with opened(ctx) as host:
-        rows = [_row(host, name) for name in host.config.sources]
+        rows = [_row(host, name) for name in host.config.sources] + [_kept(host, row) for row in _inventory(host)]
     if json:
         output.as_json({"sources": rows})
         return
     if not rows:
         output.note(f"no data source is configured yet; next: {ctx.obj.line('sources add NAME --connector SLUG')}")
         return
-    cells = [(row["name"], row["connector"], row["title"], row["process"], ", ".join(row["after"]), output.words(row["status"])) for row in rows]
-    output.table(("source", "connector", "title", "process", "after", "status"), cells)
+    cells = [
+        (row["name"], row["connector"], row["title"], row["process"], row["stands_in"], ", ".join(row["after"]), output.words(row["status"]))
+        for row in rows
+    ]
+    output.table(("source", "connector", "title", "process", "stands in", "after", "status"), cells)
     for row in rows:
         if row["error"]:
             output.say(output.clean(f"{row['name']}: {row['error']}"))
@@ -56,6 +60,27 @@ def _row(host: Host, name: str) -> dict[str, Any]:
         "enabled": settings.enabled,
         "status": "off" if not settings.enabled else "cannot_be_used" if error else "configured",
         "error": str(error) if error else None,
+        "stands_in": "dsr.toml",
+    }
+
+
+def _inventory(host: Host) -> list[System]:
+    """The data sources that people have added beside the file."""
+    return [row for row in host.inventory.systems(handling=True) if row.configured_in != "dsr.toml"]
+
+
+def _kept(host: Host, row: System) -> dict[str, Any]:
+    error = host.broken.get(row.name)
+    return {
+        "name": row.name,
+        "connector": row.connector or "manual",
+        "title": row.title,
+        "process": row.process,
+        "after": [],
+        "enabled": True,
+        "status": "cannot_be_used" if error else "configured",
+        "error": str(error) if error else None,
+        "stands_in": "inventory",
     }
 
 
@@ -70,7 +95,8 @@ def check(
     rows: list[dict[str, Any]] = []
     errors: list[DsrError] = []
     with opened(ctx) as host:
-        for name in names or [name for name, settings in host.config.sources.items() if settings.enabled]:
+        every = [name for name, settings in host.config.sources.items() if settings.enabled] + [row.name for row in _inventory(host)]
+        for name in names or every:
             try:
                 rows.append({"source": name, "ok": True, "answer": host.check(name)})
                 if not json:
@@ -113,9 +139,9 @@ def add(
     path = ctx.obj.config
     slug = connector or name
     known = settings_of(Registry(allow=read_config(path).allow).load(slug))
-    values = {key: _value(known.get(key), text) for key, text in (_split(pair) for pair in settings or ())}
+    values = {key: value(known.get(key), text) for key, text in (pair(one) for one in settings or ())}
     if output.interactive() and not json:
-        values |= _asked(known, values)
+        values |= asked(known, values)
     warnings = add_source(path, name, slug, values, after=after or (), threads=threads)
     for warning in warnings:
         output.note(f"warning: {warning}")
@@ -126,14 +152,15 @@ def add(
         output.note(f"next: {ctx.obj.line(f'sources check {name}')}")
 
 
-def _split(pair: str) -> tuple[str, str]:
-    key, equals, value = pair.partition("=")
+def pair(text: str) -> tuple[str, str]:
+    """``KEY=VALUE``."""
+    key, equals, given = text.partition("=")
     if not equals or not key.strip():
         raise typer.BadParameter("write it as KEY=VALUE", param_hint="--set")
-    return key.strip(), value
+    return key.strip(), given
 
 
-def _value(setting: FieldInfo | None, text: str) -> Any:
+def value(setting: FieldInfo | None, text: str) -> Any:
     """The value as TOML has it, where the setting is no text: ``true``, ``5``, ``["a", "b"]``."""
     import tomllib
     from typing import get_args
@@ -148,7 +175,7 @@ def _value(setting: FieldInfo | None, text: str) -> Any:
         return text
 
 
-def _asked(known: Any, given: dict[str, Any]) -> dict[str, Any]:
+def asked(known: Any, given: dict[str, Any]) -> dict[str, Any]:
     """Ask for what is needed and was not given. What is typed for a secret is not echoed: somebody will paste the secret itself."""
     from dsr_sdk.host.editing import is_secret
 
@@ -161,5 +188,5 @@ def _asked(known: Any, given: dict[str, Any]) -> dict[str, Any]:
             question = f"{name}{meaning}: where is it kept? env:NAME, file:PATH or keyring:SERVICE/NAME"
             answers[name] = typer.prompt(question, hide_input=True, err=True)
         else:
-            answers[name] = _value(setting, typer.prompt(f"{name}{meaning}", err=True))
+            answers[name] = value(setting, typer.prompt(f"{name}{meaning}", err=True))
     return answers

@@ -176,7 +176,7 @@ def _title(host: Host, name: str, slug: str, settings: Mapping[str, Any]) -> str
         return name
     if made.process is Process.EMAIL:
         return _text(settings.get("vendor")) or name
-    return name if slug == BY_HAND else made.title
+    return name.replace("_", " ").replace("-", " ").capitalize() if slug == BY_HAND else made.title
 
 
 def _why(host: Host, name: str) -> str | None:

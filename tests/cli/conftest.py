@@ -18,6 +18,9 @@ from typer.testing import CliRunner
 from dsr_sdk.cli.app import app
 from dsr_sdk.host import initialise
 from dsr_sdk.testing import Person, SandboxServer, serve
+from tests.smtp import Inbox, inbox
+
+__all__ = ["PEOPLE", "PERSONAL", "Dsr", "Ran", "configure", "impatient", "inbox", "request", "requests_file"]
 
 PEOPLE = (
     Person("ada@example.com", "Ada", "Lovelace", "+491713920012", "user-1", {"toyshop": {"contacts": 2, "invoices": 3}}),
@@ -124,6 +127,17 @@ def shop(dsr: Dsr) -> Iterator[SandboxServer]:
         server.sandbox.seed(PEOPLE)
         configure(dsr, server.url)
         yield server
+
+
+@pytest.fixture
+def desk(dsr: Dsr, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> Dsr:
+    """``dsr`` in a host with a workflow, a mail server and a data source that people look through."""
+    monkeypatch.setenv("DSR_AGENT", "alice@example.com")
+    dsr("init", "--workflow")
+    with (dsr.directory / "dsr.toml").open("a") as file:
+        file.write(f"\n{inbox.toml}\n")
+        file.write('\n[sources.archive]\nconnector = "manual"\ninstructions = "Look at shelf 4."\nowner = "Office"\n')
+    return dsr
 
 
 def configure(dsr: Dsr, url: str, *, name: str = "shop", extra: str = "") -> None:

@@ -22,7 +22,7 @@ def test_list_shows_what_cannot_be_used(dsr: Dsr, shop: SandboxServer) -> None:
     """One broken source is explained, the other works."""
     configure(dsr, shop.url, name="other", extra='pages = "many"\n')
     out = dsr("sources", "list").out
-    assert "shop    toyshop    Toy Shop  automated  configured" in out
+    assert "shop    toyshop    Toy Shop  automated  dsr.toml   configured" in out
     assert "other: sources.other.pages: " in out
     assert [row["status"] for row in dsr("sources", "list", "--json").json["sources"]] == ["configured", "cannot_be_used"]
 

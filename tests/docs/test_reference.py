@@ -10,7 +10,7 @@ import pytest
 import dsr_sdk
 import dsr_sdk.http
 from dsr_sdk import Connector, Holds, Reason, errors, identity, result
-from dsr_sdk.connector import _VERB_PARAMETERS
+from dsr_sdk._declaration import _VERB_PARAMETERS
 from dsr_sdk.engine import Options, Standing, Status
 from dsr_sdk.host import Host
 from dsr_sdk.ledger.schema import metadata

@@ -106,7 +106,7 @@ def test_the_reply_to_a_deletion(sqlite_world: World, inbox: Inbox) -> None:
     lines = text.splitlines()
     assert "- Revealing: deleted" in lines
     assert "- Toy: no data of yours found" in lines
-    assert "- Manually: done" in lines
+    assert "- Cabinet: done" in lines
     assert "- Revealing (invoice): tax law, ten years" in lines
     assert "complaint with a data protection supervisory authority" in text
     assert "not carried out" in before.body
