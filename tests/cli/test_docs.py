@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from dsr_sdk.cli import app as application
 from dsr_sdk.connector import ConnectorConfig
 from dsr_sdk.host.config import EngineSettings, HostConfig, HostSettings, MailConfig, SourceSettings, read_config
+from dsr_sdk.host.settings import PortalSettings, PrivacyCenterSettings, WorkflowSettings
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -48,7 +49,15 @@ def test_every_setting_is_in_the_page() -> None:
     """Each section's settings, in its table."""
     page = (DOCS / "configuration.md").read_text()
     sections = {part.split("\n", 1)[0].strip("[] "): part for part in page.split("\n## ")[1:]}
-    models: dict[str, type[BaseModel]] = {"host": HostSettings, "mail": MailConfig, "engine": EngineSettings, "sources": SourceSettings}
+    models: dict[str, type[BaseModel]] = {
+        "host": HostSettings,
+        "mail": MailConfig,
+        "engine": EngineSettings,
+        "sources": SourceSettings,
+        "workflow": WorkflowSettings,
+        "privacy_center": PrivacyCenterSettings,
+        "portal": PortalSettings,
+    }
     for name, model in models.items():
         for setting in set(model.model_fields) - {"settings"}:
             assert f"`{setting}`" in sections[name], f"{name}.{setting}"
