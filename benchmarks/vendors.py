@@ -66,3 +66,24 @@ class Batch(Connector):
     export = Unsupported("not measured")
     opt_out = Unsupported("sells nothing")
     email = Unsupported("has an API")
+
+
+class Ids(Connector):
+    """One call a person: the id is all there is, so finding needs none."""
+
+    slug, title, category = "ids", "Ids", Category.CRM
+    identified_by = (ControllerId,)
+    holds = (Holds("customer", data=("user.unique_id",)),)
+    base_url = "https://bench.example"
+    lag = timedelta(days=1)
+
+    def find(self, api: Api, subject: Subject) -> Iterator[Match]:
+        yield Match("customer", subject.user_id)
+
+    def erase(self, api: Api, match: Match) -> Outcome:
+        api.delete("/customers/{id}", id=match.id)
+        return Erased()
+
+    export = Unsupported("not measured")
+    opt_out = Unsupported("sells nothing")
+    email = Unsupported("has an API")

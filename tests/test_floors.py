@@ -25,6 +25,7 @@ FLOORS = (
     ("request",),
     ("result",),
     ("hookspecs",),
+    ("_declaration",),
     ("connector",),
     ("secret",),
     ("http",),
@@ -46,7 +47,6 @@ LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 
 LONGEST = 400
 LONGER = {
-    "connector": "the author's contract is read as one page: declaration, templates and their checks",
     "copy/package": "one archive format, written and read back; a split would part the two sides of it",
     "engine/distributed": "one job, with the schema, the timers and the rescue that belong to it",
     "host/host": "the one face that a host application sees; every method is a few lines over a lower floor",

@@ -109,6 +109,7 @@ class Api:
             RejectedError: A page repeats (a loop), has no list, or there are more than `max_pages`.
         """
         extra: Mapping[str, Any] = paging.first()
+        _named(f"{method} {path}", extra)
         url: str | None = None
         seen: set[Any] = set()
         sent = 0
@@ -143,6 +144,7 @@ class Api:
             if isinstance(following, str):
                 url = self._same_host(reply, following)
             else:
+                _named(f"{method} {path}", following)
                 extra = {**extra, **following}
         raise RejectedError(f"{method} {path} has more than {max_pages} pages", source=self._http.source, fix="narrow the search, or raise max_pages")
 
@@ -171,6 +173,8 @@ class Api:
     ) -> Reply:
         http = self._http
         call = f"{method} {path}"
+        for given in (params, form):
+            _named(call, given or {})
         target = url or http.base_url + self._fill(path, slots)
         arguments: dict[str, Any] = {}
         if max_bytes is not None:
@@ -228,3 +232,9 @@ class Api:
         if unused:
             raise ContractError(f"{path} does not use {', '.join(sorted(unused))}")
         return _SLOT.sub(value, path)
+
+
+def _named(call: str, parameters: Params) -> None:
+    """Refuse a parameter without a name: on the wire it would be ``&=100``, which a vendor may read as anything."""
+    if not all(isinstance(name, str) and name for name in parameters):
+        raise ContractError(f"{call}: a parameter has no name", fix='where the vendor knows no page size, size_param="" sends none')

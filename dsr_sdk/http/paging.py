@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from dsr_sdk.errors import RejectedError
+from dsr_sdk.errors import ContractError, RejectedError
 from dsr_sdk.http.reply import Reply
 
 __all__ = ["Cursor", "LinkHeader", "NextUrl", "Offset", "PageNumber", "Paging", "StartingAfter", "at"]
@@ -40,8 +40,37 @@ def items_at(reply: Reply, path: str) -> list[Any]:
     return found
 
 
+def _asked(paging: _Sized) -> dict[str, Any]:
+    """The parameter that asks for so many items a page; none where the vendor knows no such parameter."""
+    return {paging.size_param: paging.size} if paging.size_param else {}
+
+
+class _Sized(Protocol):
+    @property
+    def size_param(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
+
+
+class _Checked:
+    """What the ways of paging have in common: a size that can be one."""
+
+    __slots__ = ()
+
+    def __post_init__(self: _Sized) -> None:
+        if not isinstance(self.size, int) or self.size < 1:
+            raise ContractError(
+                f"{type(self).__name__}: size is how many items a page has, so at least 1, and not {self.size!r}", fix='size_param="" sends no size'
+            )
+
+
 class Paging(Protocol):
-    """A way of paging. ``items`` is where the list stands; `next_page` names what changes for the next request."""
+    """A way of paging. ``items`` is where the list stands; `next_page` names what changes for the next request.
+
+    One object serves every list it is given to, on several threads at once: it keeps nothing between two calls. How far a list has come
+    stands in `sent`, in the answer, and in ``reply.url``.
+    """
 
     @property
     def items(self) -> str: ...
@@ -56,7 +85,7 @@ class Paging(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
+class Cursor(_Checked):
     """The answer carries the cursor of the next page (``meta.after_cursor``), sent back as ``param``.
 
     With ``more`` the flag at that path decides; without it a missing or empty cursor is the end.
@@ -70,7 +99,7 @@ class Cursor:
     size: int = 100
 
     def first(self) -> Mapping[str, Any]:
-        return {self.size_param: self.size} if self.size_param else {}
+        return _asked(self)
 
     def next_page(self, reply: Reply, items: list[Any], sent: int) -> Mapping[str, Any] | None:
         body = reply.json()
@@ -85,7 +114,7 @@ class Cursor:
 
 
 @dataclass(frozen=True, slots=True)
-class StartingAfter:
+class StartingAfter(_Checked):
     """The id of a page's last item asks for the next one (Stripe)."""
 
     items: str
@@ -96,7 +125,7 @@ class StartingAfter:
     size: int = 100
 
     def first(self) -> Mapping[str, Any]:
-        return {self.size_param: self.size}
+        return _asked(self)
 
     def next_page(self, reply: Reply, items: list[Any], sent: int) -> Mapping[str, Any] | None:
         if not at(reply.json(), self.more):
@@ -108,11 +137,12 @@ class StartingAfter:
 
 
 @dataclass(frozen=True, slots=True)
-class PageNumber:
+class PageNumber(_Checked):
     """Pages are numbered; ``total`` is the path to their number when the vendor gives one.
 
-    Without it a page of fewer than ten items is the last, and a longer one that is shorter than ``size`` is followed by a look at the next:
-    a vendor that gives 50 where 100 were asked for is noticed (`RejectedError`), and nobody is left out.
+    The number of a page is counted from ``size``, so ``size`` has to be what a full page really has, also where ``size_param`` is empty because
+    the vendor does not let itself be asked. A full page of another length is an error that names the right size, and nobody is left out.
+    Without ``total`` a page of fewer than ten items is the last, and a longer one that is shorter than ``size`` is followed by a look at the next.
     """
 
     items: str
@@ -123,26 +153,33 @@ class PageNumber:
     total: str = ""
 
     def first(self) -> Mapping[str, Any]:
-        return {self.param: self.start, self.size_param: self.size}
+        return {self.param: self.start, **_asked(self)}
 
     def next_page(self, reply: Reply, items: list[Any], sent: int) -> Mapping[str, Any] | None:
         page = self.start + sent // self.size
         total = at(reply.json(), self.total) if self.total else None
+        if items and sent % self.size:
+            raise self._wrong(reply, sent)
         if isinstance(total, int):
             if page + 1 - self.start >= total:
                 return None
             if not items:
                 raise RejectedError(f"{reply.call} promises another page after one without items", status=reply.status)
-            return {self.param: page + 1, self.size_param: self.size}
-        if items and sent % self.size:
-            raise RejectedError(
-                f"{reply.call} gives {sent} items a page where {self.size} were asked for", status=reply.status, fix=f"set size={sent}"
-            )
-        return {self.param: page + 1, self.size_param: self.size} if len(items) >= min(self.size, SMALLEST_CAP) else None
+            if len(items) != self.size:
+                raise self._wrong(reply, len(items))  # not the last page, so this is what a page of this vendor has
+        elif len(items) < min(self.size, SMALLEST_CAP):
+            return None
+        elif len(items) > self.size:
+            raise self._wrong(reply, len(items))
+        return {self.param: page + 1}
+
+    def _wrong(self, reply: Reply, given: int) -> RejectedError:
+        said = f"where {self.size} were asked for" if self.size_param else f"and size is {self.size}"
+        return RejectedError(f"{reply.call} gives {given} items a page {said}", status=reply.status, fix=f"set size={given}")
 
 
 @dataclass(frozen=True, slots=True)
-class Offset:
+class Offset(_Checked):
     """Items are counted; ``total`` is the path to their number when the vendor gives one. Without it a page of fewer than ten is the last."""
 
     items: str
@@ -152,7 +189,7 @@ class Offset:
     total: str = ""
 
     def first(self) -> Mapping[str, Any]:
-        return {self.param: 0, self.size_param: self.size}
+        return {self.param: 0, **_asked(self)}
 
     def next_page(self, reply: Reply, items: list[Any], sent: int) -> Mapping[str, Any] | None:
         seen = sent + len(items)
@@ -160,7 +197,7 @@ class Offset:
         more = seen < total if isinstance(total, int) else len(items) >= min(self.size, SMALLEST_CAP)
         if more and not items and self.total:
             raise RejectedError(f"{reply.call} promises more items after a page without any", status=reply.status)
-        return {self.param: seen, self.size_param: self.size} if more else None
+        return {self.param: seen} if more else None
 
 
 _PARAMETER = r';\s*([\w*-]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*)))?'
@@ -169,7 +206,7 @@ _PARAMETERS = re.compile(_PARAMETER)
 
 
 @dataclass(frozen=True, slots=True)
-class LinkHeader:
+class LinkHeader(_Checked):
     """The ``Link`` header names the next page (RFC 8288). ``items`` is empty when the body itself is the list."""
 
     items: str = ""
@@ -178,7 +215,7 @@ class LinkHeader:
     size: int = 100
 
     def first(self) -> Mapping[str, Any]:
-        return {self.size_param: self.size} if self.size_param else {}
+        return _asked(self)
 
     def next_page(self, reply: Reply, items: list[Any], sent: int) -> str | None:
         for link in _LINK.finditer(reply.headers.get("link", "")):
@@ -191,7 +228,7 @@ class LinkHeader:
 
 
 @dataclass(frozen=True, slots=True)
-class NextUrl:
+class NextUrl(_Checked):
     """The body names the URL of the next page (JSON:API ``links.next``, ``next_page``, ``next_page_uri``)."""
 
     items: str
@@ -201,7 +238,7 @@ class NextUrl:
     more: str = ""
 
     def first(self) -> Mapping[str, Any]:
-        return {self.size_param: self.size} if self.size_param else {}
+        return _asked(self)
 
     def next_page(self, reply: Reply, items: list[Any], sent: int) -> str | None:
         body = reply.json()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -51,6 +52,9 @@ CANARY = Person("zqcanary.zqbird@example.net", "Zqcanary", "Zqbird", "+141555501
 
 POSITIONS = 6
 """At how many of a verb's calls a fault is tried."""
+
+LATER = 20
+"""At how many a 404 is: after a first call that went well it looks like an empty list."""
 
 
 @dataclass
@@ -272,16 +276,45 @@ class Bench(Standard):
         with self._world(self.person, OTHER) as w:
             return self._resources(w, w.http, self._find(w, self.person))
 
+    def _truth(self, w: World, person: Person) -> dict[str, int]:
+        """What the vendor holds of a person, behind its API; every resource that is copied is in it."""
+        truth = dict(w.sandbox.records(person.email))
+        declared = {holds.resource: holds for holds in w.connector.holds}
+        unknown = sorted(truth.keys() - declared.keys())
+        require(not unknown, f"records(email) of the sandbox names {', '.join(unknown)}, which is not in holds")
+        untold = sorted({name for name, holds in declared.items() if holds.exported} - truth.keys())
+        require(not untold or not self._able(Verb.EXPORT), f"records(email) of the sandbox does not say how many there are of: {', '.join(untold)}")
+        return truth
+
+    def _copied_whole(self, w: World, matches: Sequence[Match], person: Person) -> dict[str, int]:
+        """Copy, and hold what was copied and counted against what is there; the truth."""
+        truth = self._truth(w, person)
+        w.http.listed.clear()
+        got = Counter(record.resource for record in self._export(w, matches))
+        for resource, there in truth.items():
+            if w.connector.held(resource).exported:
+                require(got[resource] == there, f"{resource}: {got[resource]} in the copy, and {there} at the vendor")
+            counts = [match.count for match in matches if match.resource == resource]
+            require(max(counts, default=1) == 1 or sum(counts) == there, f"{resource}: find counts {sum(counts)}, and {there} are at the vendor")
+        return truth
+
+    def _has_lists(self, w: World) -> bool:
+        """Whether the sandbox can let there be more than fits a page."""
+        return type(w.sandbox).add_records is not Sandbox.add_records
+
     def _resources(self, w: World, http: ScenarioHttp, matches: Sequence[Match]) -> list[str]:
         return sorted(record.resource for record in self._records(w, http, matches))
 
-    def _struck(self, case: faults.FaultCase, calls: Callable[[], list[Exchange]]) -> Iterator[tuple[int, World, list[Match]]]:
-        """A fresh world for each call of a verb that the fault is to strike, with what was found in it."""
+    def _struck(
+        self, case: faults.FaultCase, calls: Callable[[], list[Exchange]], *, everywhere: bool = False
+    ) -> Iterator[tuple[int, World, list[Match]]]:
+        """A fresh world for each call of a verb that the fault is to strike, with what was found in it. `everywhere`: at its later calls too,
+        whatever the table says."""
         count = len(calls())
         if not count and calls == self._calls_of_export:
             pytest.skip("copying makes no call: find has read it all")
         require(count > 0, "the verb makes no call to the vendor")
-        for position in range(min(count, POSITIONS) if case.everywhere else 1):
+        for position in range(min(count, LATER if everywhere else POSITIONS) if case.everywhere or everywhere else 1):
             with self._world(self.person, OTHER) as w:
                 yield position, w, self._find(w, self.person)
 

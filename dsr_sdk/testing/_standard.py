@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from dsr_sdk._declaration import near
 from dsr_sdk.connector import Connector
 from dsr_sdk.errors import ContractError
 
@@ -76,7 +77,8 @@ def _standard(check: Callable[..., Any]) -> Callable[..., Any]:
 
 def _point(error: BaseException, name: str) -> None:
     """Let the failure say where its check is explained."""
-    see = f"see {anchor(name)}"
+    # There is no address of a site in it: whoever has the package alone looks the page up by its title.
+    see = f'see "{name}" under "The checks" in the documentation of dsr-sdk ({anchor(name)})'
     if isinstance(error, AssertionError) and error.args and isinstance(error.args[0], str):
         if see not in error.args[0]:
             error.args = (f"{error.args[0]}; {see}", *error.args[1:])
@@ -94,11 +96,17 @@ def _refuse_gaps(suite: type[Standard]) -> None:
 
 def _gaps(suite: type[Standard]) -> Iterator[str]:
     known = standard_checks(suite)
+    bases = [cls for cls in suite.__mro__ if cls.__module__.startswith(_OURS)]
+    ours = {name for cls in bases for name in (*vars(cls), *inspect.get_annotations(cls))}
+    settings = [name for name in ours if not name.startswith(("_", "test_"))]
     connector = getattr(suite, "connector", None)
     exempt = getattr(connector, "exempt", {})
     for cls in suite.__mro__:
         for attribute, value in vars(cls).items() if not cls.__module__.startswith(_OURS) else ():
             name = attribute.removeprefix("test_")
+            guess = None if attribute.startswith(("_", "test_")) or attribute in ours else near(attribute, settings)
+            if guess:
+                yield f"{attribute} is nothing the suite reads; did you mean {guess}? (start a name of your own with an underscore)"
             if not attribute.startswith("test_") or name not in known or name in exempt:
                 continue
             marks = [mark for mark in getattr(value, "pytestmark", ()) if mark.name == "xfail"]

@@ -16,7 +16,7 @@ from dsr_sdk.connector import Connector
 from dsr_sdk.errors import ConfigError
 from dsr_sdk.testing.scrub import REDACTED, Scrubber, is_secret_header, is_secret_key, readable, suspicious
 
-__all__ = ["PROVENANCE", "clean_request", "clean_response", "hosts_of", "lint", "load", "recorder"]
+__all__ = ["PROVENANCE", "clean_request", "clean_response", "hosts_of", "lint", "load", "recorder", "shown"]
 
 LARGEST: Final = 1_000_000
 PROVENANCE: Final = (
@@ -241,6 +241,13 @@ def _values(request: Any) -> Any:
     except ValueError:
         body = sorted(parse_qsl(text, keep_blank_values=True)) or text
     return _MOMENT.sub("(moment)", json.dumps([sorted(parse_qsl(urlsplit(request.uri).query, keep_blank_values=True)), body], sort_keys=True))
+
+
+def shown(request: Any) -> str:
+    """A request as a message may show it: method, path, the names in its query, and of their values those that are small numbers (a page, a size)."""
+    pairs = parse_qsl(urlsplit(request.uri).query, keep_blank_values=True)
+    query = "&".join(f"{name}={value}" if value.isdecimal() and len(value) <= 5 else f"{name}=..." for name, value in pairs)
+    return f"{request.method} {urlsplit(request.uri).path}" + (f"?{query}" if query else "")
 
 
 def clean_request(request: Any, scrubber: Scrubber, kept: frozenset[str]) -> Any:

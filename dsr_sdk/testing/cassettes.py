@@ -27,7 +27,7 @@ from dsr_sdk.errors import ConfigError
 from dsr_sdk.http.guard import GuardedTransport
 from dsr_sdk.identity import AnyIdentity
 from dsr_sdk.testing._claims import ship
-from dsr_sdk.testing._tape import PROVENANCE, clean_request, clean_response, hosts_of, lint, load, recorder
+from dsr_sdk.testing._tape import PROVENANCE, clean_request, clean_response, hosts_of, lint, load, recorder, shown
 from dsr_sdk.testing.sandbox import Person, Sandbox
 from dsr_sdk.testing.scenario import ADA, ScenarioHttp, ScenarioReport, config_of, identity_of, run_scenario, subject_of
 from dsr_sdk.testing.scrub import REDACTED, Scrubber
@@ -263,18 +263,38 @@ def replay(connector: type[Connector], cassette: Path) -> ScenarioReport:
 
     scrubber, kept = Scrubber(), frozenset(name.lower() for name in source.headers())
     http = ScenarioHttp(source, transport=httpx.MockTransport(refuse))
-    hooks = {"before_record_request": lambda request: clean_request(request, scrubber, kept)}
+    asked: list[str] = []
+
+    def noted(request: Any) -> Any:
+        clean = clean_request(request, scrubber, kept)
+        asked.append(shown(clean))
+        return clean
+
+    left: list[str] = []
     try:
-        with _clock(), recorder().use_cassette(str(cassette), record_mode="none", **hooks) as tape:
-            report = run_scenario(source, http, subject_of(ADA, identity), None, verbs=(SCENARIOS[metadata["scenario"]],))
-            left = [f"{request.method} {request.path}" for index, request in enumerate(tape.requests) if not tape.play_counts[index]]
+        with _clock(), recorder().use_cassette(str(cassette), record_mode="none", before_record_request=noted) as tape:
+            asked.clear()  # the cassette's own requests are read through the same hook
+            try:
+                report = run_scenario(source, http, subject_of(ADA, identity), None, verbs=(SCENARIOS[metadata["scenario"]],))
+            finally:
+                left = [shown(request) for index, request in enumerate(tape.requests) if not tape.play_counts[index]]
     except (CannotOverwriteExistingCassetteException, _NoNetwork):
-        after = f" after {http.log[-1].call}" if http.log else ""
-        raise AssertionError(f"{cassette.name}: the connector makes a call{after} that was not recorded; record the cassette again") from None
+        raise AssertionError(_differs(connector, cassette, left, asked[-1:] or ["nothing that could be read"])) from None
     finally:
         http.close()
     if left:
-        raise AssertionError(f"{cassette.name}: {len(left)} recorded calls were not made: {', '.join(left[:3])}; record the cassette again")
+        raise AssertionError(_differs(connector, cassette, left, []))
     if metadata.get("conclusion") not in (None, report.conclusion()):
         raise AssertionError(f"{cassette.name}: concluded {report.conclusion()}, recorded {metadata['conclusion']}")
     return report
+
+
+def _differs(connector: type[Connector], cassette: Path, before: list[str], now: list[str]) -> str:
+    """What was asked for and what is. The difference comes first: whoever loses page two would otherwise record the loss."""
+    more = f" and {len(before) - 3} more" if len(before) > 3 else ""
+    now = [f"{one} (with other values, or another body)" if one in before else one for one in now]
+    return (
+        f"{cassette.name}: asked for before: {', '.join(before[:3]) or 'nothing else'}{more}; asked for now: {', '.join(now) or 'no more of that'}. "
+        "Read the difference: is it meant, and is nothing lost by it, no page, no record, nobody? Only then record again: "
+        f"dsr cassette record {connector.slug} --out {cassette.parent.name}"
+    )

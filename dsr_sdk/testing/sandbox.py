@@ -192,7 +192,8 @@ class Sandbox:
     """Base class of the vendors' fakes. Thread-safe: one request is answered at a time.
 
     A subclass gives routes, and overrides `add_person`, `holds`, `authorised`, `denied`, `too_many` and `no_route` with the vendor's own
-    behaviour; `refuse` where the connector erases in batches, `opted_out` where it opts out.
+    behaviour; `records` where the connector copies, `add_records` where its copies read lists, `refuse` where it erases in batches, `opted_out`
+    where it opts out.
     """
 
     slug: ClassVar[str]
@@ -220,7 +221,7 @@ class Sandbox:
         self.effects: Counter[str] = Counter()
         """Effects that must not happen twice, counted: ``erase cus_1`` -> 1."""
         self.calls: Counter[str] = Counter()
-        """Requests by ``METHOD /route/{slot}``."""
+        """Requests by method and the name of the method that answers them: ``GET search`` -> 3."""
         self.refused = 0
         """Requests answered with 429 by a rate limit."""
         self.limits = [Window(*row) for row in self.windows]
@@ -256,6 +257,17 @@ class Sandbox:
         """Whether there is somebody with this address, and nothing of theirs is sold or shared any more. Like `holds` a look behind the API.
         Required where the connector has `opt_out`."""
         raise NotImplementedError(f"{type(self).__name__} does not tell who opted out: write opted_out(email), a look behind its API")
+
+    def records(self, email: str) -> Mapping[str, int]:
+        """How many records of each resource are really there of this person, by the names in the connector's ``holds``: so many a copy has to
+        hold, and so many an erasure has to take or to leave. A look behind the API like `holds`, and what outlives its owner (an invoice) is
+        counted when the owner is gone, too. Required where the connector has `export`."""
+        raise NotImplementedError(f"{type(self).__name__} does not tell what it holds: write records(email), how many there are of each resource")
+
+    def add_records(self, email: str, count: int) -> None:
+        """Let there be more records of everything of which the vendor keeps several about one person (visits, invoices): `count` at least, and more
+        than fit a page. Required where the connector's `export` reads lists."""
+        raise NotImplementedError(f"{type(self).__name__} has no long lists: write add_records(email, count), so that a second page is needed")
 
     def authorised(self, call: Call) -> bool:
         """Whether the credentials are right."""

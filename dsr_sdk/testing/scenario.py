@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsr_sdk.connector import Connector, ConnectorConfig, Verb
 from dsr_sdk.errors import ConfigError, ContractError, DsrError, TransientError
+from dsr_sdk.http.api import Api
 from dsr_sdk.http.client import SourceHttp
 from dsr_sdk.http.limits import Pacer
 from dsr_sdk.http.retry import RetryPolicy
@@ -78,6 +79,16 @@ class _Unpaced(Pacer):
         """Nobody waits."""
 
 
+class _NotingApi(Api):
+    """Notes which lists are read page by page."""
+
+    def pages(self, path: str, *arguments: Any, **options: Any) -> Iterator[Any]:
+        """Every item of every page."""
+        if isinstance(self._http, ScenarioHttp):
+            self._http.listed.add(path)
+        return super().pages(path, *arguments, **options)
+
+
 class ScenarioHttp(SourceHttp):
     """The HTTP side of a data source under test: no pacing, no waits between retries, and a list of what was called."""
 
@@ -86,8 +97,14 @@ class ScenarioHttp(SourceHttp):
         super().__init__(connector, transport=transport, retry=RetryPolicy(attempts=3, longest=0.0, base=0.0), sleep=lambda seconds: None)
         self.pacer = _Unpaced(())
         self.log: list[Exchange] = []
+        self.listed: set[str] = set()
+        """The lists that were read page by page."""
         self.call = ""
         """The call that is under way."""
+
+    def api(self, *, operation_key: str | None = None) -> Api:
+        """What the connector is handed."""
+        return _NotingApi(self, operation_key=operation_key)
 
     def exchange(self, method: str, url: str, *, call: str, **request: Any) -> Reply:
         """Send one request, and note it."""

@@ -95,6 +95,14 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: request lines hold personal data, made-up or not."""
 
 
+BODIES = {
+    "people": '[{"email": "ada@example.com", "first_name": "Ada"}]',
+    "advance": '{"seconds": 86400}',
+    "faults": '[{"kind": "status", "status": 503}]',
+}
+"""What the control interface is sent, by example."""
+
+
 class SandboxServer(ThreadingHTTPServer):
     """One sandbox on loopback. ``/_sandbox/...`` lets another process seed people, let time pass, inject faults and read the counts."""
 
@@ -114,8 +122,13 @@ class SandboxServer(ThreadingHTTPServer):
 
     def control(self, path: str, body: bytes) -> Answer:
         """The control interface: POST people | advance | faults, GET counts."""
-        data: Any = json.loads(body) if body else None
         verb = path.removeprefix("/_sandbox/")
+        try:
+            return self._controlled(verb, json.loads(body) if body else None)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return Answer.json({"error": f"{verb} takes {BODIES.get(verb, 'no body')}"}, 400)
+
+    def _controlled(self, verb: str, data: Any) -> Answer:
         if verb == "people":
             self.sandbox.seed(Person(**row) for row in data)
         elif verb == "advance":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -95,6 +96,14 @@ def test_a_good_one() -> None:
         ({"eraze": lambda self, api, match: None}, "eraze is no verb; did you mean erase"),
         ({"exports": lambda self, api, match: None}, "exports is no verb; did you mean export"),
         ({"recovery": lambda self, api, match: None}, "recovery is no verb; did you mean recover"),
+        ({"batchsize": 10}, "batchsize is no attribute of a connector; did you mean batch_size"),
+        ({"repeatble": False}, "did you mean repeatable"),
+        ({"lags": timedelta(1)}, "did you mean lag"),
+        ({"doc": "https://acme.example"}, "did you mean docs"),
+        ({"limit": ()}, "did you mean limits"),
+        ({"probelm": lambda self, reply: None}, "probelm is no attribute of a connector; did you mean problem"),
+        ({"header": lambda self: {}}, "did you mean headers"),
+        ({"atuh": lambda self: None}, "did you mean auth"),
         ({"find": lambda self, subject: None}, r"find must be written find\(self, api, subject\)"),
         ({"erase": lambda self, api, match, force=True: None}, r"erase must be written erase\(self, api, match\)"),
         ({"poll": lambda self, api: None}, r"poll must be written poll\(self, api, job\)"),
@@ -106,6 +115,12 @@ def test_what_is_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ContractError, match=said) as caught:
         define(**changes)
     assert "Changed" in str(caught.value)
+
+
+def test_an_authors_own_names_stay_allowed() -> None:
+    """Constants, helpers and settings that only share a few letters with ours are the author's own; so is whatever begins with an underscore."""
+    own = {"hosts": ("eu.acme.example",), "api_version": "3", "regions": {}, "page_size": 5, "customers": lambda self: 1, "LIMIT": 5, "_limit": 5}
+    define(**own, find_one=lambda self: 1, erased_at=None, base_path="/v1", export_job="x", api=None)
 
 
 def test_everything_at_once() -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from dsr_sdk import AuthError, ConfigError, ContractError, DsrError, NotFoundError, RejectedError, TransientError
-from dsr_sdk.http import Api, BasicAuth, BearerAuth, HeaderKey, QueryKey, RetryPolicy
+from dsr_sdk.http import Api, BasicAuth, BearerAuth, HeaderKey, Offset, PageNumber, QueryKey, RetryPolicy
 from dsr_sdk.http.redact import error_code
 from dsr_sdk.testing import Answer, Call, Sandbox, route, serve
 from tests.http.conftest import make
@@ -459,3 +459,17 @@ def test_reprs_show_nothing() -> None:
     reply = make(answering(200, CANARY.encode())).api().get("/people/{id}", id=CANARY)
     assert repr(reply) == "<Reply 200 to GET /people/{id}>"
     assert CANARY not in repr(make(answering()).api()) + repr(Api)
+
+
+@pytest.mark.parametrize("name", ["", None])
+def test_a_parameter_without_a_name_is_refused(name: Any) -> None:
+    """On the wire it would be ``&=100``: nobody means that, and a vendor may read it as anything."""
+    api = make(lambda request: httpx.Response(200, json={"data": []})).api()
+    for call in (
+        lambda: api.get("/people", {name: 100}),
+        lambda: api.post("/people", form={name: 100}),
+        lambda: list(api.pages("/people", paging=PageNumber("data", param=name))),
+        lambda: list(api.pages("/people", paging=Offset("data", param=name), method="POST")),
+    ):
+        with pytest.raises(ContractError, match=r"/people: a parameter has no name"):
+            call()

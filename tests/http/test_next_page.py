@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsr_sdk import RejectedError
+from dsr_sdk import ContractError, RejectedError
 from dsr_sdk.http import Cursor, LinkHeader, NextUrl, Offset, PageNumber, Paging, Reply, StartingAfter
 from tests.http.conftest import make
 
@@ -299,6 +299,46 @@ def test_page_size_is_asked_for() -> None:
     ):
         _, asked = all_of(paging, {"data": []})
         assert asked[0].params[parameter] == "7"
+
+
+def test_no_size_is_sent_where_none_is_known() -> None:
+    """With ``size_param=""`` nothing is sent, on the first page and on every other."""
+    for paging in (
+        StartingAfter("data", size_param="", size=2),
+        PageNumber("data", size_param="", size=2),
+        Offset("data", size_param="", size=2, total="total"),
+        Cursor("data", "next", "cursor"),
+    ):
+        pages = [{"data": [{"id": 1}, {"id": 2}], "has_more": True, "total": 3, "next": "c"}, {"data": [{"id": 3}], "has_more": False, "total": 3}]
+        found, asked = all_of(paging, *pages)
+        assert len(found) == 3
+        assert all(set(call.params) <= {"starting_after", "page", "offset", "cursor"} for call in asked)
+
+
+@pytest.mark.parametrize("given", [0, -1, None, "25"])
+def test_a_size_that_is_none(given: Any) -> None:
+    """Nothing and less than nothing is no size: refused where it is written, not somewhere in a division."""
+    for make_it in (
+        lambda size: Cursor("data", "next", "cursor", size=size),
+        lambda size: StartingAfter("data", size=size),
+        lambda size: PageNumber("data", size=size),
+        lambda size: Offset("data", size=size),
+        lambda size: LinkHeader(size=size),
+        lambda size: NextUrl("data", size=size),
+    ):
+        with pytest.raises(ContractError, match=r"size is how many items a page has.*size_param"):
+            make_it(given)
+
+
+@pytest.mark.parametrize(("size", "pages"), [(100, 3), (5, 3), (100, 2)])
+@pytest.mark.parametrize("size_param", ["", "per_page"])
+def test_a_size_that_is_wrong_is_named(size: int, pages: int, size_param: str) -> None:
+    """Twenty-five a page where the connector counts on more, or on fewer: with the number of pages known it is no loop but the size."""
+    many = [{"data": list(range(start * 25, start * 25 + 25)), "pages": pages} for start in range(pages)]
+    with pytest.raises(RejectedError, match=r"gives 25 items a page .*size=25"):
+        all_of(PageNumber("data", size=size, size_param=size_param, total="pages"), *many)
+    with pytest.raises(RejectedError, match=r"gives 25 items a page .*size=25"):
+        all_of(PageNumber("data", size=size, size_param=size_param), *many)
 
 
 def test_pages_are_streamed() -> None:

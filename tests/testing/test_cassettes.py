@@ -59,6 +59,10 @@ class TapeSandbox(Sandbox):
         """Whether a member has the address."""
         return any(person.email == email for person in self.members.values())
 
+    def records(self, email: str) -> dict[str, int]:
+        """Members."""
+        return {"member": sum(person.email == email for person in self.members.values())}
+
     def authorised(self, call: Call) -> bool:
         """Basic, with the key for a password."""
         return call.headers.get("authorization") == "Basic " + base64.b64encode(f"any:{SECRET}".encode()).decode()
@@ -255,21 +259,40 @@ def test_replay(directory: Path) -> None:
 def test_replay_notices_a_call_more(erase: Path) -> None:
     """A connector that calls what was not recorded fails, and nothing goes out to a network."""
     spoil(erase, lambda raw: raw["interactions"].pop(3))
-    with pytest.raises(AssertionError, match="not recorded"):
+    with pytest.raises(AssertionError, match=r"erase.yaml: asked for before: .*; asked for now: DELETE /members/m_1\. Read the difference"):
         replay(Tape, erase)
+
+
+def test_replay_shows_the_difference_first(erase: Path) -> None:
+    """Whoever asks for less loses something, perhaps: the two are shown side by side, then it is said to read them, and last how to record."""
+
+    class Hasty(Tape):
+        """Reads the first page, and asks for fewer."""
+
+        def find(self, api: Api, subject: Subject) -> Iterator[Match]:
+            api.post("/token", form={"client_secret": self.config.api_key.get_secret_value()}, retry=True)
+            for member in api.get("/members", {"email": subject.email, "page": 1, "size": 5}).object()["members"]:
+                yield Match("member", member["id"])
+
+    with pytest.raises(AssertionError) as caught:
+        replay(Hasty, erase)
+    said = str(caught.value)
+    before, now = said.index("asked for before: GET /members?email=..."), said.index("asked for now: GET /members?email=...&page=1&size=5")
+    assert before < now < said.index("Read the difference") < said.index("dsr cassette record tape")
+    assert "@" not in said
 
 
 def test_replay_notices_a_call_less(erase: Path) -> None:
     """A connector that leaves a recorded call out fails."""
     spoil(erase, lambda raw: raw["interactions"].append(json.loads(json.dumps(raw["interactions"][0]))))
-    with pytest.raises(AssertionError, match="1 recorded calls were not made: POST /token"):
+    with pytest.raises(AssertionError, match=r"asked for before: POST /token; asked for now: no more of that\. Read"):
         replay(Tape, erase)
 
 
 def test_replay_notices_another_body(erase: Path) -> None:
     """Bodies and queries are compared; dates in them are not, for they are those of the day."""
     spoil(erase, lambda raw: raw["interactions"][0]["request"].update(body="client_secret=other"))
-    with pytest.raises(AssertionError, match="not recorded"):
+    with pytest.raises(AssertionError, match=r"asked for now: POST /token \(with other values, or another body\)"):
         replay(Tape, erase)
 
 

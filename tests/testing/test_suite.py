@@ -70,6 +70,18 @@ def test_a_check_cannot_be_removed() -> None:
         type("TestGone", (ConnectorSuite,), {"connector": Toy, "sandbox": ToySandbox, "test_erase": None})
 
 
+@pytest.mark.parametrize(
+    ("wrote", "meant"),
+    [("cassetes", "cassettes"), ("setle", "settle"), ("fail_job", "fail_jobs"), ("expected_fault", "expected_faults"), ("persons", "person")],
+)
+def test_a_misspelt_setting_is_refused(wrote: str, meant: str) -> None:
+    """What the suite does not read it would silently do without. Helpers and tests of an author's own stay allowed."""
+    with pytest.raises(ContractError, match=f"{wrote} is nothing the suite reads; did you mean {meant}"):
+        type("Suite", (ConnectorSuite,), {"connector": Toy, "sandbox": ToySandbox, wrote: None})
+    own = {"test_settle_later": lambda self: None, "helper": 1, "_setle": 2, "PERSON": 3, "people": ()}
+    type("Suite", (ConnectorSuite,), {"connector": Toy, "sandbox": ToySandbox, **own})
+
+
 def test_a_check_cannot_be_replaced() -> None:
     """Nor can another test stand in its place, in a base class of the author's either; a name of its own is free."""
 
@@ -131,7 +143,9 @@ def test_a_failure_says_where_it_is_explained() -> None:
             raise ValueError("oops")
 
     suite = type("Suite", (ConnectorSuite,), {"connector": Breaks, "sandbox": ToySandbox})
-    assert outcomes(suite, "unknown_person")["unknown_person"] == [f"ValueError: oops; see {anchor('unknown_person')}"]
+    assert outcomes(suite, "unknown_person")["unknown_person"] == [
+        f'ValueError: oops; see "unknown_person" under "The checks" in the documentation of dsr-sdk ({anchor("unknown_person")})'
+    ]
 
 
 # --- what an author may declare ----------------------------------------------------------------------------------------------------

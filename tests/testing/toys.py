@@ -48,15 +48,31 @@ class ToySandbox(Sandbox):
     def __init__(self) -> None:
         super().__init__()
         self.contacts: dict[str, Person] = {}
-        self.ordered: set[str] = set()
+        self.ever: dict[str, Person] = {}
+        self.more: dict[str, int] = {}
+        self.shredded: set[str] = set()
 
     def add_person(self, person: Person) -> None:
         """A contact, with an order that outlives it."""
-        self.contacts[f"c_{len(self.contacts)}"] = person
+        key = f"c_{len(self.contacts)}"
+        self.contacts[key] = self.ever[key] = person
 
     def holds(self, email: str) -> bool:
         """Whether a contact has the address."""
         return any(person.email == email for person in self.contacts.values())
+
+    def records(self, email: str) -> Mapping[str, int]:
+        """What is there, and the orders of contacts that are gone."""
+        mine = [key for key, person in self.ever.items() if person.email == email]
+        return {"contact": sum(key in self.contacts for key in mine), "order": sum(self.orders_of(key) for key in mine if key not in self.shredded)}
+
+    def add_records(self, email: str, count: int) -> None:
+        """More orders of each contact."""
+        self.more.update({key: count for key, person in self.contacts.items() if person.email == email})
+
+    def orders_of(self, key: str) -> int:
+        """How many a contact has."""
+        return 1 + self.more.get(key, 0)
 
     def authorised(self, call: Call) -> bool:
         """Bearer."""
@@ -77,10 +93,7 @@ class ToySandbox(Sandbox):
             for key, person in self.contacts.items()
             if person.email.lower() == email or (user and person.user_id == user) or person.email.lower().startswith(prefix)
         ]
-        after = call.params.get("starting_after")
-        start = next((i + 1 for i, row in enumerate(rows) if row["id"] == after), 0)
-        limit = int(call.params.get("limit", "10"))
-        return {"data": rows[start : start + limit], "has_more": len(rows) > start + limit}
+        return self.page(call, rows)
 
     @route("GET", "/v1/contacts/{id}")
     def read_contact(self, call: Call) -> Any:
@@ -92,8 +105,20 @@ class ToySandbox(Sandbox):
     def orders(self, call: Call) -> Any:
         """The orders of a contact; everybody's, without one."""
         contact = call.params.get("contact")
-        data = [{"id": f"o_{key}", "buyer": person.email} for key, person in self.contacts.items() if contact in (None, key)]
-        return {"data": data, "has_more": False}
+        data = [
+            {"id": f"o_{key}_{number}", "buyer": person.email}
+            for key, person in self.contacts.items()
+            if contact in (None, key)
+            for number in range(self.orders_of(key))
+        ]
+        return self.page(call, data)
+
+    def page(self, call: Call, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """A hundred at most, ten unless asked."""
+        after = call.params.get("starting_after")
+        start = next((i + 1 for i, row in enumerate(rows) if row["id"] == after), 0)
+        limit = min(100, int(call.params.get("limit", "10")))
+        return {"data": rows[start : start + limit], "has_more": len(rows) > start + limit}
 
     @route("DELETE", "/v1/contacts/{id}")
     def delete_contact(self, call: Call) -> Any:
@@ -105,8 +130,9 @@ class ToySandbox(Sandbox):
 
     @route("POST", "/v1/contacts/{id}/purge")
     def purge(self, call: Call) -> Any:
-        """The same as an action that is carried out, and counted, each time it is asked for."""
+        """The same as an action that is carried out, and counted, each time it is asked for; an order's takes the order."""
         self.contacts.pop(call.ids["id"], None)
+        self.shredded.add(call.ids["id"].removeprefix("o_"))
         self.effect(f"purge {call.ids['id']}")
         return Answer.empty(202)
 
@@ -300,6 +326,10 @@ class FullSandbox(SlowSandbox):
         super().__init__()
         self.visits: set[str] = set()
         self.opted: set[str] = set()
+
+    def records(self, email: str) -> Mapping[str, int]:
+        """Visits, too."""
+        return {**super().records(email), "visit": sum(self.ever[key].email == email for key in self.visits)}
 
     def add_person(self, person: Person) -> None:
         """A contact with a visit."""

@@ -22,6 +22,7 @@ from dsr_sdk import (
     Failed,
     Holds,
     Match,
+    NotFoundError,
     OptedOut,
     Outcome,
     Pending,
@@ -30,6 +31,7 @@ from dsr_sdk import (
     RejectedError,
     Subject,
     TransientError,
+    Unsupported,
     VendorId,
 )
 from dsr_sdk.http import Api, RateLimit
@@ -233,6 +235,8 @@ class LosesTheSecond(Toy):
 class ForgetsPageTwo(Toy):
     """Reads one page and takes it for all."""
 
+    export = Unsupported("nobody asks for a copy")  # type: ignore[assignment]  # else its copy would tell first
+
     def find(self, api: Api, subject: Subject) -> Iterator[Match]:
         who = {"email": subject.email} if subject.has(Email) else {"user_id": subject.user_id}
         for contact in api.get("/v1/contacts", {**who, "limit": 100}).object()["data"]:
@@ -331,6 +335,12 @@ class RemembersNothing(Full):
 
     def recover(self, api: Api, match: Match) -> Outcome | None:
         return None
+
+
+class DeclaresOrdersErased(Toy):
+    """Says that orders go along with their contact, and nobody takes them."""
+
+    holds = (Toy.holds[0], Holds("order", data=("user.payment",), erased_with="contact"))
 
 
 class ErasesOrders(Toy):
@@ -447,6 +457,14 @@ class KeepsJobsToItself(Slow):
         return Pending(job, timedelta(days=1)) if isinstance(outcome, Pending) else outcome
 
 
+class LeavesOutTheFailed(Slow):
+    """Of a job that failed there is nothing to say."""
+
+    def poll(self, api: Api, job: str) -> Any:
+        answer = super().poll(api, job)
+        return {} if isinstance(answer, Failed) else answer
+
+
 class FirstForAll(Bulk):
     """Everybody's outcome is the first one's."""
 
@@ -543,6 +561,14 @@ class WaitsForTheRefused(Slow):
         return {key: waiting if isinstance(one, Failed) else one for key, one in answer.items()} if isinstance(answer, Mapping) else answer
 
 
+class LeavesOutTheRefused(Slow):
+    """Speaks of those who are erased."""
+
+    def poll(self, api: Api, job: str) -> Any:
+        answer = super().poll(api, job)
+        return {key: one for key, one in answer.items() if isinstance(one, Erased)} if isinstance(answer, Mapping) else answer
+
+
 class JobInTheVendorsOrder(Slow):
     """As they were sent, so the job lists them."""
 
@@ -567,6 +593,53 @@ class CopiesNoOrders(Toy):
     def export(self, api: Api, match: Match) -> Iterator[Record]:
         if match.resource == "contact":
             yield from super().export(api, match)
+
+
+class CopiesPageOne(Toy):
+    """The first hundred orders."""
+
+    def export(self, api: Api, match: Match) -> Iterator[Record]:
+        if match.resource == "contact":
+            yield from super().export(api, match)
+        else:
+            answer = api.get("/v1/orders", {"contact": match.id.removeprefix("o_"), "limit": 100}).object()
+            yield from (Record("order", order) for order in answer["data"])
+
+
+class CountsPageOne(Toy):
+    """An agent is shown a hundred orders, however many there are."""
+
+    def find(self, api: Api, subject: Subject) -> Iterator[Match]:
+        for match in super().find(api, subject):
+            orders = api.get("/v1/orders", {"contact": match.id.removeprefix("o_"), "limit": 100}).object()["data"]
+            yield match if match.resource == "contact" else Match("order", match.id, count=len(orders))
+
+
+class UntoldSandbox(ToySandbox):
+    """Nobody has told it how to tell what is there."""
+
+    records = Sandbox.records
+
+
+class HalfToldSandbox(ToySandbox):
+    """Tells of contacts only."""
+
+    def records(self, email: str) -> Mapping[str, int]:
+        """Without the orders."""
+        return {"contact": super().records(email)["contact"]}
+
+
+class ShortSandbox(ToySandbox):
+    """No list of its is ever longer than a page."""
+
+    add_records = Sandbox.add_records
+
+
+class IdleSandbox(ToySandbox):
+    """Adds nothing."""
+
+    def add_records(self, email: str, count: int) -> None:
+        """In vain."""
 
 
 class CopiesDates(Toy):
@@ -742,6 +815,46 @@ class DropsACopy(Toy):
             yield from super().export(api, match)
 
 
+class MissingListIsEmpty(Toy):
+    """Where there is no list there is nothing in it."""
+
+    def export(self, api: Api, match: Match) -> Iterator[Record]:
+        if match.resource == "contact":
+            yield from super().export(api, match)
+        else:
+            for order in api.pages("/v1/orders", {"contact": match.id.removeprefix("o_")}, paging=PAGES, absent_ok=True):
+                yield Record("order", order)
+
+
+class AbsentForAll(Bulk):
+    """A call that is answered with 404 is about people who are not there."""
+
+    def erase_many(self, api: Api, matches: Sequence[Match]) -> Sequence[Outcome | DsrError]:
+        try:
+            return super().erase_many(api, matches)
+        except NotFoundError:
+            return [Absent()] * len(matches)
+
+
+class ErasedRegardless(Bulk):
+    """Asked for is done, for all of them."""
+
+    def erase_many(self, api: Api, matches: Sequence[Match]) -> Sequence[Outcome | DsrError]:
+        with suppress(DsrError):
+            return super().erase_many(api, matches)
+        return [Erased()] * len(matches)
+
+
+class UnknownIsDone(Slow):
+    """A job that the vendor does not know must have ended."""
+
+    def poll(self, api: Api, job: str) -> Any:
+        try:
+            return super().poll(api, job)
+        except NotFoundError:
+            return Erased()
+
+
 class FaultIsDone(Slow):
     """A job that cannot be asked about is done."""
 
@@ -822,6 +935,14 @@ class LogsTheAddress(Toy):
 
     def find(self, api: Api, subject: Subject) -> Iterator[Match]:
         logging.getLogger("toy.debug").debug("looking for %s", subject.email if subject.has(Email) else subject.user_id)
+        return super().find(api, subject)
+
+
+class LogsHalfTheToken(Toy):
+    """Twelve letters, to tell one key from another."""
+
+    def find(self, api: Api, subject: Subject) -> Iterator[Match]:
+        logging.getLogger("toy.debug").debug("with the token %s...", self.config.token.get_secret_value()[:12])
         return super().find(api, subject)
 
 

@@ -21,6 +21,10 @@ BACKUPS = timedelta(days=5)
 """What backups take after the scrub, before the job is done."""
 
 
+LARGEST_PAGE = 1000
+"""Of events."""
+
+
 @dataclass
 class User:
     """A user as Amplitude has it: the project's own id is optional."""
@@ -73,14 +77,24 @@ class AmplitudeSandbox(Sandbox):
         """Events arrive for a user that Amplitude does not know (yet, or any more)."""
         amplitude_id = 100_000_000_001 + len(self.users) + sum(len(batch.entries) for batch in self.batches)
         user = User(amplitude_id, user_id, [], email)
-        for number in range(events):
-            user.events.append({"event_id": number + 1, "event_type": "visit", "event_time": f"2026-01-01 00:00:{number % 60:02d}.000000"})
+        user.events = [_event(number + 1) for number in range(events)]
         self.users[amplitude_id] = user
         return user
 
     def holds(self, email: str) -> bool:
         self._run()
         return any(user.email == email for user in self.users.values())
+
+    def records(self, email: str) -> Mapping[str, int]:
+        self._run()
+        mine = [user for user in self.users.values() if user.email == email]
+        return {"user": len(mine), "event": sum(len(user.events) for user in mine)}
+
+    def add_records(self, email: str, count: int) -> None:
+        for user in self.users.values():
+            if user.email == email:
+                first = len(user.events) + 1
+                user.events += [_event(number) for number in range(first, first + count + LARGEST_PAGE)]
 
     def refuse(self, email: str) -> bool:
         """Amplitude refuses nobody whom it knows. It lets an administrator revoke one user of a job while that is staging; the list of jobs then
@@ -136,7 +150,7 @@ class AmplitudeSandbox(Sandbox):
             "country": None,
             "properties": user.properties,
         }
-        return Answer.json({"userData": data, "events": newest_first[offset : offset + min(limit, 1000) + self.session_overhang]})
+        return Answer.json({"userData": data, "events": newest_first[offset : offset + min(limit, LARGEST_PAGE) + self.session_overhang]})
 
     # --- deletion jobs ---------------------------------------------------------------------------------------------------------------
 
@@ -222,3 +236,7 @@ class AmplitudeSandbox(Sandbox):
 
 def _error(status: int, message: str) -> Answer:
     return Answer.json({"error": {"http_code": status, "message": message}}, status)
+
+
+def _event(number: int) -> dict[str, Any]:
+    return {"event_id": number, "event_type": "visit", "event_time": f"2026-01-01 00:00:{(number - 1) % 60:02d}.000000"}

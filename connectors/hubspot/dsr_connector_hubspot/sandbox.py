@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -153,6 +154,19 @@ class HubSpotSandbox(Sandbox):
 
     def holds(self, email: str) -> bool:
         return any(contact.kind == "contacts" and email.lower() in contact.addresses for contact in self.objects.values())
+
+    def records(self, email: str) -> Mapping[str, int]:
+        said = f" with {email}"
+        linked = [one for one in self.objects.values() if any((value or "").endswith(said) for value in one.properties.values())]
+        kinds = Counter(one.kind if one.kind in ("deals", "tickets") else "activities" for one in linked)
+        contacts = sum(one.kind == "contacts" and email.lower() in one.addresses for one in self.objects.values())
+        return {"contact": contacts, "activity": kinds["activities"], "deal": kinds["deals"], "ticket": kinds["tickets"]}
+
+    def add_records(self, email: str, count: int) -> None:
+        contact = self._resolve("contacts", email, "email", False)
+        if contact is not None:
+            wishes = {kind: count for kind in PROPERTIES if kind != "contacts"}
+            self._link(contact, Person(email, extra={"hubspot": wishes}))
 
     # --- the API -------------------------------------------------------------------------------------------------------------------
 

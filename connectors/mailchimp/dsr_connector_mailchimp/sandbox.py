@@ -22,6 +22,18 @@ PERMISSIONS = ("Email", "Direct Mail", "Customized Online Advertising")
 PROBLEM = {"Content-Type": "application/problem+json; charset=utf-8"}
 
 
+MOMENT = "2026-03-01T10:00:00+00:00"
+
+PARTS: Mapping[str, Callable[[int], dict[str, Any]]] = {
+    "activity": lambda number: {"activity_type": "open", "created_at_timestamp": MOMENT, "campaign_title": f"campaign {number}"},
+    "events": lambda number: {"occurred_at": MOMENT, "name": f"event_{number}", "properties": {"page": "/"}},
+    "notes": lambda number: {"id": number, "created_at": MOMENT, "created_by": "agent", "updated_at": MOMENT, "note": f"note {number}"},
+    "tags": lambda number: {"id": number, "name": f"tag {number}", "date_added": MOMENT},
+    "goals": lambda number: {"goal_id": number, "event": "visit", "last_visited_at": MOMENT, "data": ""},
+}
+"""What is kept of a member in lists of their own, and how one item of each looks."""
+
+
 def member_id(email: str) -> str:
     """A member's id: the MD5 of the address in lower case."""
     return hashlib.md5(email.lower().encode(), usedforsecurity=False).hexdigest()
@@ -105,15 +117,7 @@ class MailchimpSandbox(Sandbox):
             self.lists[list_id][member]["marketing_permissions"] = [
                 {"marketing_permission_id": permission_id(list_id, text), "text": text, "enabled": text in given} for text in PERMISSIONS
             ]
-        moment = "2026-03-01T10:00:00+00:00"
-        makers: Mapping[str, Callable[[int], dict[str, Any]]] = {
-            "activity": lambda number: {"activity_type": "open", "created_at_timestamp": moment, "campaign_title": f"campaign {number}"},
-            "events": lambda number: {"occurred_at": moment, "name": f"event_{number}", "properties": {"page": "/"}},
-            "notes": lambda number: {"id": number, "created_at": moment, "created_by": "agent", "updated_at": moment, "note": f"note {number}"},
-            "tags": lambda number: {"id": number, "name": f"tag {number}", "date_added": moment},
-            "goals": lambda number: {"goal_id": number, "event": "visit", "last_visited_at": moment, "data": ""},
-        }
-        for part, make in makers.items():
+        for part, make in PARTS.items():
             self.parts[list_id, member, part] = [make(number) for number in range(int(wishes.get(part, 0)))]
 
     def add_customer(self, store_id: str, person: Person) -> None:
@@ -135,10 +139,12 @@ class MailchimpSandbox(Sandbox):
             "updated_at": "2026-02-23T19:31:52+00:00",
         }
         for kind in ("orders", "carts"):
-            for _ in range(int(wishes.get(kind, 0))):
-                item_id = f"{kind}{next(self._numbers)}"
-                customer = {"id": customer_id, "email_address": person.email}
-                store[kind][item_id] = {"id": item_id, "customer": customer, "currency_code": "EUR", "order_total": 10.0, "lines": []}
+            self._buy(store, kind, {"id": customer_id, "email_address": person.email}, int(wishes.get(kind, 0)))
+
+    def _buy(self, store: dict[str, dict[str, dict[str, Any]]], kind: str, customer: dict[str, Any], count: int) -> None:
+        for _ in range(count):
+            item_id = f"{kind}{next(self._numbers)}"
+            store[kind][item_id] = {"id": item_id, "customer": customer, "currency_code": "EUR", "order_total": 10.0, "lines": []}
 
     def holds(self, email: str) -> bool:
         wanted = email.lower()
@@ -146,6 +152,37 @@ class MailchimpSandbox(Sandbox):
         customers = [one["email_address"] for store in self.stores.values() for one in store["customers"].values()]
         items = [one["customer"]["email_address"] for store in self.stores.values() for kind in ("orders", "carts") for one in store[kind].values()]
         return wanted in (address.lower() for address in (*members, *customers, *items))
+
+    def records(self, email: str) -> Mapping[str, int]:
+        wanted, member = email.lower(), member_id(email)
+        parts = {part: sum(len(items) for key, items in self.parts.items() if key[1:] == (member, part)) for part in PARTS}
+        customers = [one["email_address"] for store in self.stores.values() for one in store["customers"].values()]
+        bought = {
+            kind: sum(one["customer"]["email_address"].lower() == wanted for store in self.stores.values() for one in store[f"{kind}s"].values())
+            for kind in ("order", "cart")
+        }
+        return {
+            "member": sum(member in members for members in self.lists.values()),
+            "activity": parts["activity"],
+            "event": parts["events"],
+            "note": parts["notes"],
+            "tag": parts["tags"],
+            "goal": parts["goals"],
+            "customer": sum(address.lower() == wanted for address in customers),
+            **bought,
+        }
+
+    def add_records(self, email: str, count: int) -> None:
+        """Of everything but goals, of which Mailchimp shows the last fifty. Its pages get shorter, rather than the lists longer."""
+        self.largest_page = min(self.largest_page, count - 1)
+        for list_id, members in self.lists.items():
+            for part in PARTS if member_id(email) in members else ():
+                items = self.parts[list_id, member_id(email), part]
+                items += [PARTS[part](len(items) + number) for number in range(0 if part == "goals" else count)]
+        for store in self.stores.values():
+            for key, one in store["customers"].items():
+                for kind in ("orders", "carts") if one["email_address"].lower() == email.lower() else ():
+                    self._buy(store, kind, {"id": key, "email_address": one["email_address"]}, count)
 
     def opted_out(self, email: str) -> bool:
         members = [one for members in self.lists.values() for one in members.values() if one["email_address"].lower() == email.lower()]

@@ -26,6 +26,8 @@ class TestMailchimp(ConnectorSuite):
             reason="stores, orders and carts are in Mailchimp's reference, and not in our trimmed copy of its description",
         ),
     )
+    # Below a member that has just been read, 404 says that Mailchimp keeps no such list (events, goals) about this one.
+    expected_faults = {("export", "status 404"): None}  # noqa: RUF012 - as in the suite's page
     person = Person(
         "ada@example.com",
         "Ada",

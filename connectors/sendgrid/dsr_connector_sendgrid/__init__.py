@@ -193,6 +193,8 @@ class SendGrid(Connector):
             yield Record("contact", contact)
             return
         entries = self._suppressions(api, match.resource, match.id)
+        if not entries:
+            raise RejectedError("the entry that had just been found on a list is not found any more")
         if match.resource == "global_unsubscribe":
             # Only the whole list says since when; it is searched by the beginning of an address.
             listed = api.get("/v3/suppression/unsubscribes", {"email": match.id}).json()

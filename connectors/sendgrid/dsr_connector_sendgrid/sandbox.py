@@ -110,6 +110,13 @@ class SendGridSandbox(Sandbox):
         address = email.lower()
         return any(address in account.email_data or account.contact(address) is not None for account in self.accounts.values())
 
+    def records(self, email: str) -> Mapping[str, int]:
+        self._work()
+        address, accounts = email.lower(), self.accounts.values()
+        listed = {name: sum(address in account.suppressed[name] for account in accounts) for name in LISTS}
+        contacts = sum(account.contact(address) is not None for account in accounts)
+        return {"contact": contacts, "email_data": sum(address in account.email_data for account in accounts), **listed}
+
     def refuse(self, email: str) -> bool:
         """SendGrid tells nothing of single addresses: one that is invalid to it fails the whole job, with 400 and its name."""
         self.unerasable.add(email.lower())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from dsr_sdk.testing import Answer, Call, Person, Sandbox, route
@@ -59,6 +59,17 @@ class StripeSandbox(Sandbox):
         owners = {key for key, row in self.customers.items() if not row.get("deleted") and (row["email"] or "").lower() == email.lower()}
         cards = [row for row in self.rows["payment_method"] if (row["billing_details"]["email"] or "").lower() == email.lower()]
         return bool(owners or cards)
+
+    def records(self, email: str) -> Mapping[str, int]:
+        """The index remembers whose a deleted customer was, and with it whose the invoices are."""
+        owners = {key for key, (row, _) in self.index.items() if (row["email"] or "").lower() == email.lower()}
+        kept = {kind: sum(row["customer"] in owners for row in rows) for kind, rows in self.rows.items()}
+        return {"customer": sum(not self.customers[key].get("deleted") for key in owners), **kept}
+
+    def add_records(self, email: str, count: int) -> None:
+        for customer in [row for row in self.customers.values() if (row.get("email") or "").lower() == email.lower()]:
+            for kind, rows in self.rows.items():
+                rows[:0] = [getattr(self, f"_{kind}")(customer) for _ in range(count)]
 
     def customer_ids(self) -> list[str]:
         """The ids of all customers that are not deleted, oldest first."""

@@ -174,6 +174,35 @@ class ZendeskSandbox(Sandbox):
         tickets = (*self.tickets.values(), *self.deleted_tickets.values())
         return any(not self._is_forgotten(user_id) for user_id in owned) or any(ticket["requester_id"] in owned for ticket in tickets)
 
+    def records(self, email: str) -> Mapping[str, int]:
+        self._work()
+        owned = self._owners.get(email.lower(), set())
+        tickets = [key for key, one in (self.tickets | self.deleted_tickets).items() if one["requester_id"] in owned]
+        return {
+            "user": sum(not self._is_forgotten(user_id) for user_id in owned),
+            "identity": sum(len(self.identities[user_id]) for user_id in owned),
+            "ticket": len(tickets),
+            "comment": sum(len(self.comments[key]) for key in tickets),
+        }
+
+    def add_records(self, email: str, count: int) -> None:
+        """Tickets, another hundred comments in one of them, and identities."""
+        for user_id in self._owners.get(email.lower(), set()):
+            numbers = range(count)
+            more = {
+                "user_id": user_id,
+                "type": "twitter",
+                "verified": True,
+                "primary": False,
+                "created_at": self._stamp(),
+                "updated_at": self._stamp(),
+            }
+            self.identities[user_id] += [{"id": self._next_id(), "value": f"handle_{number}", **more} for number in numbers]
+            for _ in numbers:
+                self._new_ticket(user_id, Person(email), "open")
+            last = self.comments[max(self.tickets)]
+            last += [{**last[0], "id": self._next_id()} for _ in numbers]
+
     def _is_forgotten(self, user_id: int) -> bool:
         asked = self.forgetting.get(user_id)
         return asked is not None and self.now() >= asked + max(complete for _, _, complete in PRODUCTS)

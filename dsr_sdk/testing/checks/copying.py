@@ -35,6 +35,24 @@ class Copying(Bench):
             values = [self.person.email, self.person.user_id, self.person.phone, *(match.id for match in matches)]
             require(any(value and value.casefold() in text_of(records) for value in values), "nothing in the copy names the person")
 
+    def test_copy_is_whole(self) -> None:
+        """The copy has as many records of each resource as the vendor holds of the person, no fewer and no more, also where a list is longer than a
+        page; and where `find` counts, it counts as many.
+
+        Mend: read every list with ``api.pages``, those beneath a record too; let no 404 of a later call pass for an empty list. Give the sandbox
+        ``records(email)``, and ``add_records(email, count)`` where the copy reads lists; raise ``many`` above the largest page."""
+        self._need(Verb.EXPORT)
+        with self._world(OTHER, self.person) as w:
+            self._copied_whole(w, self._find(w, self.person), self.person)
+            lists = bool(w.http.listed) or self._has_lists(w)
+        if not lists:
+            return  # one call a record: nothing that could have a second page
+        with self._world(OTHER, self.person) as w:
+            w.sandbox.add_records(self.person.email, self.many)
+            truth = self._copied_whole(w, self._find(w, self.person), self.person)
+            longest = max((count for resource, count in truth.items() if w.connector.held(resource).exported), default=0)
+            require(longest >= self.many, f"after add_records(email, {self.many}) the sandbox holds {longest} of a resource at most: check records()")
+
     def test_export_is_json(self) -> None:
         """Every record is a JSON object that reads back as it was written: text keys, no NaN, no dates as objects; copied twice it is the same.
 

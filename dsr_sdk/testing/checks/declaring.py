@@ -9,7 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from dsr_sdk import hookspecs
-from dsr_sdk.connector import Connector, Process, Verb, _check_declaration
+from dsr_sdk._declaration import check_declaration
+from dsr_sdk.connector import Connector, Process, Verb
 from dsr_sdk.errors import AuthError, DsrError
 from dsr_sdk.testing._bench import OTHER, Bench, altered, require
 from dsr_sdk.testing._standard import standard_checks
@@ -27,7 +28,7 @@ class Declaring(Bench):
         """The class declares all it must: slug, title, category, what it holds in categories that Fideslang knows, each verb or its excuse.
 
         Mend: the message names everything that is missing."""
-        _check_declaration(self.connector)
+        check_declaration(self.connector)
         for cls in self.connector.__mro__[: self.connector.__mro__.index(Connector)]:
             hooks = [name for name in vars(cls) if name.startswith("dsr_")]
             require(not hooks, f"{cls.__name__} overrides {', '.join(hooks)}: hooks are final, write the verbs instead")

@@ -7,11 +7,11 @@ import pytest
 from dsr_sdk.connector import Verb
 from dsr_sdk.errors import DsrError, TransientError
 from dsr_sdk.request import Scope
-from dsr_sdk.result import Absent, Outcome, Retained
+from dsr_sdk.result import Absent, Erased, Outcome, Retained
 from dsr_sdk.testing import faults
 from dsr_sdk.testing._bench import OTHER, Bench, require, said
 from dsr_sdk.testing.checks.finding import neighbours_of, strangers
-from dsr_sdk.testing.sandbox import Fault
+from dsr_sdk.testing.sandbox import Fault, Sandbox
 from dsr_sdk.testing.scenario import erasable, erase_all
 
 __all__ = ["Erasing"]
@@ -67,7 +67,7 @@ class Erasing(Bench):
                 require(w.sandbox.holds(neighbour.email), f"a neighbour was erased too ({kind})")
 
     def test_nothing_is_lost_among_many(self) -> None:
-        """A person with more records than fit a page is erased wholly, and nobody else.
+        """A person with more records than fit a page is copied and erased wholly, and nobody else.
 
         Mend: read every page (``api.pages``) and yield every match. The sandbox must accept the same person several times, as the vendor
         does (again, or as an update)."""
@@ -76,9 +76,7 @@ class Erasing(Bench):
             found = self._find(w, self.person)
             require(bool(found), "the person is not found behind a page of other people")
             if self._able(Verb.EXPORT):
-                resources = {match.resource for match in found if w.connector.held(match.resource).exported}
-                records = {record.resource for record in self._export(w, found)}
-                require(bool(records) or not resources, "nothing is copied")
+                self._copied_whole(w, found, self.person)
             if self._able(Verb.ERASE):
                 self._erase(w, self.person)
                 require(not w.sandbox.holds(self.person.email), f"the person was added {self.many} times and is still there after the erasure")
@@ -160,6 +158,29 @@ class Erasing(Bench):
             ids = {match.id for match in kept} - {match.id for match in matches if match not in kept}
             hit = [effect for effect in w.effects if effect.rpartition(" ")[2] in ids]
             require(not hit, f"{len(hit)} retained records were removed")
+
+    def test_holds_come_true(self) -> None:
+        """What becomes of each resource is what ``holds`` says, for each of its records: behind the API nothing is left of what is declared erased,
+        and all is there that is declared retained.
+
+        Mend: erase what is declared, or declare what happens (``on_erase=Retained`` for the invoice that stays). Give the sandbox
+        ``records(email)``."""
+        self._need(Verb.ERASE)
+        for longer in (False, True):
+            with self._world(self.person, OTHER) as w:
+                if type(w.sandbox).records is Sandbox.records and not self._able(Verb.EXPORT):
+                    pytest.skip("the sandbox does not tell what it holds (records), and the connector copies nothing")
+                if longer and not self._has_lists(w):
+                    break
+                if longer:
+                    w.sandbox.add_records(self.person.email, self.many)
+                before = self._truth(w, self.person)
+                self._erase(w, self.person)
+                after = self._truth(w, self.person)
+                for resource, there in before.items():
+                    left, becomes = after.get(resource, 0), w.connector.held(resource).on_erase
+                    require(becomes is not Erased or not left, f"{resource}: declared as erased, and {left} of {there} are still there")
+                    require(becomes is not Retained or left == there, f"{resource}: declared as retained, and of {there} there are {left}")
 
     def test_app_data_leaves_the_account(self) -> None:
         """Erasing app data leaves the account: somebody who asks for the one keeps the other.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from dsr_sdk.connector import Verb
-from dsr_sdk.errors import DsrError
+from dsr_sdk.errors import ContractError, DsrError
 from dsr_sdk.result import Failed, Outcome, Pending
 from dsr_sdk.testing._bench import Bench, require, said
 from dsr_sdk.testing._tap import Frozen
@@ -57,6 +57,8 @@ class Jobs(Bench):
             results = settled(w.connector, w.http, pending, lambda: self._fail_later(w.sandbox))
             lies = [match.resource for match, result in results if isinstance(result, Outcome) and result.clean]
             require(not lies or not w.sandbox.holds(self.person.email), f"{', '.join(lies)}: a failed job reads as erased")
+            left_out = [match.resource for match, result in results if isinstance(result, ContractError)]
+            require(not left_out, f"{', '.join(left_out)}: left out of what poll answers when the job has failed")
             bad = [result for _, result in results if isinstance(result, DsrError | Failed)]
             require(bool(bad) or not told, "the vendor says that the job failed, and it stays pending")
 
