@@ -70,6 +70,7 @@ def _everything(ctx: typer.Context, wait: float, json: bool) -> None:
     with opened(ctx, warn=True) as host, progress.shown("carrying out") as report:
         drained = list(progress.gently(host, lambda: host.run_all(wait=wait, on_progress=report)).values())
         replied, sent = _mails(host)
+        later = host.next_due()
         workflow = host.config.workflow is not None
     if json:
         rows = [
@@ -88,7 +89,7 @@ def _everything(ctx: typer.Context, wait: float, json: bool) -> None:
     elif drained:
         reports.show_drained(drained)
     elif not replied and not sent:
-        output.note("nothing is due")
+        output.note(f"nothing is due; the next thing is due {output.when(later)}" if later else "nothing is due")
     if not json and (replied or sent):
         output.say(f"{sent} mails sent, {replied} cases replied to and closed by their template")
     if any(row.failed or row.halted for row in drained):

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from dsr_sdk.host.desk import now
 from dsr_sdk.host.office import Office
+from dsr_sdk.ledger.database import reading
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from dsr_sdk.engine import Options
     from dsr_sdk.errors import DsrError
     from dsr_sdk.host.runner import Runner
     from dsr_sdk.host.sources import InventorySources
+    from dsr_sdk.ledger.store import Ledger
     from dsr_sdk.mail.post import Post
     from dsr_sdk.registry import Registry
 
@@ -21,6 +26,7 @@ __all__ = ["Equipment"]
 class Equipment(Office):
     """Base of `Host`."""
 
+    ledger: Ledger
     registry: Registry
     _sources: InventorySources
     _runner: Runner
@@ -60,6 +66,11 @@ class Equipment(Office):
     def step(self, name: str) -> None:
         """Tell a test that the journal has come so far."""
         self._runner.on_step(name)
+
+    def next_due(self) -> datetime | None:
+        """When the next thing is due at a data source: a poll, a retry, a verification; None when nothing waits for its time."""
+        with reading(self.ledger.engine) as connection:
+            return self.ledger.tasks.next_due(connection, after=now())
 
     def stop(self) -> None:
         """Let running drains finish what is under way, and end."""

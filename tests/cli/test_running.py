@@ -194,3 +194,13 @@ def test_ctrl_c_stops_gently(dsr: Dsr, shop: SandboxServer, number: signal.Signa
     dsr("run", file, "--yes")
     assert len(shop.sandbox.effects) == len(people)
     assert set(shop.sandbox.effects.values()) == {1}
+
+
+def test_nothing_is_due_says_when_something_is(dsr: Dsr, shop: SandboxServer) -> None:
+    """A vendor that asks us to wait an hour: whoever runs again at once is told when it is worth it."""
+    case = dsr.case()
+    dsr("plan", case)
+    dsr("approve", case, "--yes")
+    shop.sandbox.faults = [Fault("status", status=429, times=2, headers={"retry-after": "3600"})]
+    dsr("run", case, code=None)
+    assert "nothing is due; the next thing is due 20" in dsr("run").err
