@@ -22,7 +22,7 @@ from sqlalchemy.engine import Connection
 
 from benchmarks.common import median
 from dsr_sdk.host import Host, initialise
-from dsr_sdk.host.filters import Cursor, Filter, keys
+from dsr_sdk.host.cases.filters import Cursor, Filter, keys
 from dsr_sdk.ledger.book import chunks
 from dsr_sdk.ledger.database import reading, writing
 from dsr_sdk.ledger.desk import case_sources, messages

@@ -26,8 +26,8 @@ from stage import DSR, MAIL, ROOT, SOURCES, mail_server, sandboxes, say
 
 from dsr_sdk import Request
 from dsr_sdk.host import Host
-from dsr_sdk.host.panel import SourceState
-from dsr_sdk.host.workflow import Reason
+from dsr_sdk.host.cases.workflow import Reason
+from dsr_sdk.host.process.panel import SourceState
 
 ALICE, BOB = "alice@example.com", "bob@example.com"
 PEOPLE = {

@@ -6,10 +6,10 @@ import functools
 
 import pytest
 
-import dsr_sdk.host.proofs
+import dsr_sdk.host.people.proofs
 from dsr_sdk.host import Host
-from dsr_sdk.host.passwords import Cost, Passwords
-from dsr_sdk.host.roles import Role
+from dsr_sdk.host.people.passwords import Cost, Passwords
+from dsr_sdk.host.people.roles import Role
 
 __all__ = ["ALICE", "BOB", "CHEAP", "CLIENT", "PASSWORD", "quick_passwords", "with_agents"]
 
@@ -23,7 +23,7 @@ CHEAP = Cost(memory=64, passes=1, lanes=1)
 @pytest.fixture
 def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hashes that take a millisecond instead of a tenth of a second."""
-    monkeypatch.setattr(dsr_sdk.host.proofs, "Passwords", functools.partial(Passwords, CHEAP))
+    monkeypatch.setattr(dsr_sdk.host.people.proofs, "Passwords", functools.partial(Passwords, CHEAP))
 
 
 def with_agents(host: Host) -> Host:

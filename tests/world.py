@@ -141,7 +141,7 @@ class World:
 
 def ended(host: Host, case: str) -> None:
     """Reject a case and close it without a reply: what is closed may be shredded."""
-    from dsr_sdk.host.workflow import Reason
+    from dsr_sdk.host.cases.workflow import Reason
 
     host.workflow.reject(case, Reason.OTHER, by="alice@example.com")
     host.replies.edit(case, subject="", body="", mode="none", reason="asked to, by telephone", by="alice@example.com")

@@ -13,7 +13,7 @@ from dsr_sdk.cli.session import By, Json, Yes, agent, opened
 
 if TYPE_CHECKING:
     from dsr_sdk.host import Host
-    from dsr_sdk.host.accounts import Account, ApiKey
+    from dsr_sdk.host.people.accounts import Account, ApiKey
 
 __all__ = ["register"]
 

@@ -11,7 +11,7 @@ from dsr_sdk.cli.session import By, Json, agent, case_number, opened
 
 if TYPE_CHECKING:
     from dsr_sdk.host import Host
-    from dsr_sdk.host.outbox import Mail
+    from dsr_sdk.host.answers.outbox import Mail
 
 __all__ = ["register"]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from dsr_sdk.host import Host
-    from dsr_sdk.host.systems import System
+    from dsr_sdk.host.inventory.systems import System
 
 __all__ = ["asked", "pair", "register", "value"]
 

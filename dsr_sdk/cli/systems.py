@@ -10,7 +10,7 @@ import typer
 from dsr_sdk.cli import output
 
 if TYPE_CHECKING:
-    from dsr_sdk.host.systems import System
+    from dsr_sdk.host.inventory.systems import System
 
 __all__ = ["next_of", "system_json", "table", "told"]
 

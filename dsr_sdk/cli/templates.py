@@ -15,7 +15,7 @@ from dsr_sdk.cli.session import By, Json, agent, opened
 
 if TYPE_CHECKING:
     from dsr_sdk.host import Host
-    from dsr_sdk.host.templates import Template
+    from dsr_sdk.host.answers.templates import Template
 
 __all__ = ["register"]
 
@@ -163,7 +163,7 @@ def _toml(row: Template) -> str:
 def _read(path: Path) -> Template:
     """A template from its file. Raises `RequestError` for anything else."""
     from dsr_sdk.errors import RequestError
-    from dsr_sdk.host.templates import Template
+    from dsr_sdk.host.answers.templates import Template
 
     try:
         told = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ from dsr_sdk.engine.perform import spool_path
 from dsr_sdk.engine.plan import Deed, Plan
 from dsr_sdk.engine.report import Report, SourceReport, Status
 from dsr_sdk.errors import LedgerError
-from dsr_sdk.host.redaction import Redactor
+from dsr_sdk.host.process.redaction import Redactor
 from dsr_sdk.ledger.spool import read_lines
 from dsr_sdk.ledger.tasks import Task
 from dsr_sdk.registry import Registry

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from dsr_sdk.engine import Options
     from dsr_sdk.errors import DsrError
+    from dsr_sdk.host.inventory.sources import InventorySources
     from dsr_sdk.host.runner import Runner
-    from dsr_sdk.host.sources import InventorySources
     from dsr_sdk.ledger.store import Ledger
     from dsr_sdk.mail.post import Post
     from dsr_sdk.registry import Registry

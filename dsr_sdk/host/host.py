@@ -25,14 +25,14 @@ from dsr_sdk.engine import Drained, Options, Plan, Planner, Progress, Report, So
 from dsr_sdk.engine.settle import again, finish_cases, release
 from dsr_sdk.errors import ApprovalError, ConfigError, LedgerError, RequestError
 from dsr_sdk.host.approval import approve
+from dsr_sdk.host.cases.trust import trust
+from dsr_sdk.host.cases.verification import unproven
 from dsr_sdk.host.copies import make_copy
 from dsr_sdk.host.desk import now as _now
 from dsr_sdk.host.equipment import Equipment
 from dsr_sdk.host.opening import Opened, open_parts
-from dsr_sdk.host.planned import standing
+from dsr_sdk.host.process.planned import standing
 from dsr_sdk.host.runner import Runner
-from dsr_sdk.host.trust import trust
-from dsr_sdk.host.verification import unproven
 from dsr_sdk.identity import AnyIdentity
 from dsr_sdk.ledger import audit
 from dsr_sdk.ledger.book import Book, chunks

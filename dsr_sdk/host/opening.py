@@ -15,9 +15,9 @@ from sqlalchemy.engine import Engine
 from dsr_sdk.engine import Options
 from dsr_sdk.errors import ConfigError, DsrError, VaultError
 from dsr_sdk.host.config import HostConfig, MailConfig, read_config
-from dsr_sdk.host.discoverers import discoverers
+from dsr_sdk.host.inventory.discoverers import discoverers
+from dsr_sdk.host.inventory.sources import InventorySources, set_up
 from dsr_sdk.host.runner import Runner
-from dsr_sdk.host.sources import InventorySources, set_up
 from dsr_sdk.ledger.database import migrate, open_database, reading, writing
 from dsr_sdk.ledger.schema import meta
 from dsr_sdk.ledger.store import Ledger

@@ -29,7 +29,7 @@ class Case:
     Attributes:
         status: How far the engine is: received, planned, approved, done, shredded.
         closed_at: When every data source had answered. Not the end of the case in a workflow: that is ``ended_at``.
-        stage: Where it stands in the workflow; None when the host application has one of its own. See `dsr_sdk.host.workflow`.
+        stage: Where it stands in the workflow; None when the host application has one of its own. See `dsr_sdk.host.cases.workflow`.
         revision: Counts the decisions of people about it.
     """
 

@@ -12,10 +12,10 @@ from pydantic import BeforeValidator, Field
 from starlette.routing import BaseRoute
 
 from dsr_sdk._model import Model
-from dsr_sdk.host.history import History
-from dsr_sdk.host.panel import Panel
-from dsr_sdk.host.verification import Method
-from dsr_sdk.host.workflow import Reason
+from dsr_sdk.host.cases.verification import Method
+from dsr_sdk.host.cases.workflow import Reason
+from dsr_sdk.host.process.panel import Panel
+from dsr_sdk.host.records.history import History
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.portal.problems import Problem
 from dsr_sdk.request import CASE_NUMBER, Request

@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dsr_sdk.errors import ConflictError, DsrError, LedgerError, RequestError
-from dsr_sdk.host.accounts import Session
-from dsr_sdk.host.panel import title_of
-from dsr_sdk.host.roles import Permission, allowed
-from dsr_sdk.host.sentences import sentence
+from dsr_sdk.host.people.accounts import Session
+from dsr_sdk.host.people.roles import Permission, allowed
+from dsr_sdk.host.process.panel import title_of
+from dsr_sdk.host.records.sentences import sentence
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.portal.web import NotAllowed, Tone, host_of, page, redirect
 

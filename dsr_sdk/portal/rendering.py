@@ -13,7 +13,7 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from dsr_sdk.host.roles import Permission
+from dsr_sdk.host.people.roles import Permission
 
 __all__ = ["HERE", "WORDS", "ago", "environment", "static", "words"]
 

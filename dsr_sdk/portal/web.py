@@ -46,8 +46,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from dsr_sdk.host.accounts import ApiKey, Session
-from dsr_sdk.host.roles import Permission, allowed
+from dsr_sdk.host.people.accounts import ApiKey, Session
+from dsr_sdk.host.people.roles import Permission, allowed
 from dsr_sdk.portal import security
 from dsr_sdk.portal.forms import Form
 from dsr_sdk.portal.rendering import environment

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import dsr_sdk
-from dsr_sdk.host.workflow import Stage
+from dsr_sdk.host.cases.workflow import Stage
 from dsr_sdk.result import Outcome
 
 __all__ = ["noted"]

@@ -18,11 +18,11 @@ from sqlalchemy import select, update
 
 from dsr_sdk.errors import ConflictError, DsrError, RequestError
 from dsr_sdk.host import Host
-from dsr_sdk.host import proofs as proofs_module
-from dsr_sdk.host.accounts import NeedsCode, SignInError
-from dsr_sdk.host.passwords import COST, Cost, Passwords, checked
-from dsr_sdk.host.proofs import TRIES
-from dsr_sdk.host.roles import Role
+from dsr_sdk.host.people import proofs as proofs_module
+from dsr_sdk.host.people.accounts import NeedsCode, SignInError
+from dsr_sdk.host.people.passwords import COST, Cost, Passwords, checked
+from dsr_sdk.host.people.proofs import TRIES
+from dsr_sdk.host.people.roles import Role
 from dsr_sdk.ledger import audit
 from dsr_sdk.ledger.database import reading, writing
 from dsr_sdk.ledger.desk import accounts, links
@@ -626,6 +626,8 @@ def test_errors_show_nothing_secret(host: Host) -> None:
 def test_the_host_loads_none_of_it() -> None:
     """Importing the host costs neither argon2 nor its like."""
     program = "import dsr_sdk.host, sys; print([m for m in ('argon2', 'pyotp', 'limits', 'fpdf', 'fastapi', 'authlib') if m in sys.modules])"
-    program += "; import dsr_sdk.host.accounts; print([m for m in ('argon2', 'pyotp', 'limits', 'fpdf', 'fastapi', 'authlib') if m in sys.modules])"
+    program += (
+        "; import dsr_sdk.host.people.accounts; print([m for m in ('argon2', 'pyotp', 'limits', 'fpdf', 'fastapi', 'authlib') if m in sys.modules])"
+    )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert answer.stdout.split("\n")[:2] == ["[]", "[]"]

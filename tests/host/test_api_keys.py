@@ -10,7 +10,7 @@ import time_machine
 from sqlalchemy import event
 
 from dsr_sdk.errors import RequestError
-from dsr_sdk.host.roles import Role
+from dsr_sdk.host.people.roles import Role
 from tests.agents import ALICE
 from tests.world import World
 

@@ -12,10 +12,10 @@ import time_machine
 from dsr_sdk import Request
 from dsr_sdk.errors import ConflictError, RequestError
 from dsr_sdk.host import Host
-from dsr_sdk.host.conversation import MAX_ANSWERS, MAX_TEXT
-from dsr_sdk.host.links import LinkError
-from dsr_sdk.host.outbox import MailState
-from dsr_sdk.host.workflow import Reason
+from dsr_sdk.host.answers.conversation import MAX_ANSWERS, MAX_TEXT
+from dsr_sdk.host.answers.links import LinkError
+from dsr_sdk.host.answers.outbox import MailState
+from dsr_sdk.host.cases.workflow import Reason
 from tests.smtp import Inbox
 from tests.world import World, ended
 
@@ -234,7 +234,7 @@ def test_a_proof_that_comes_too_late(sqlite_world: World, inbox: Inbox) -> None:
         host.conversation.ask_to_verify(case, by=BY)
     other = host.submit(Request.parse({"type": "deletion", "channel": "privacy_center", "subject": {"email": "bob@example.com"}}))
     host.conversation.ask_to_verify(other, by=BY)
-    from dsr_sdk.host.verification import Method
+    from dsr_sdk.host.cases.verification import Method
 
     host.workflow.verify(other, Method.DOCUMENT, by=BY)
     host.conversation.confirm_address(token_of(inbox, "verify"))

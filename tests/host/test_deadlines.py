@@ -12,10 +12,10 @@ import time_machine
 
 from dsr_sdk import Request, RequestError
 from dsr_sdk.host import Host
-from dsr_sdk.host.deadlines import CLOCKS, US_STATES, Clock, clock_of, due, extended, regime_of
+from dsr_sdk.host.cases.deadlines import CLOCKS, US_STATES, Clock, clock_of, due, extended, regime_of
+from dsr_sdk.host.cases.verification import Method
+from dsr_sdk.host.cases.workflow import Reason
 from dsr_sdk.host.settings import WorkflowSettings
-from dsr_sdk.host.verification import Method
-from dsr_sdk.host.workflow import Reason
 from dsr_sdk.request import Regime, RequestType
 from tests.reference import shared
 from tests.world import World, deletion

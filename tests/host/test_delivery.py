@@ -21,7 +21,7 @@ from dsr_sdk import ConfigError, Email, LedgerError, RejectedError, RequestError
 from dsr_sdk.copy import verify_package
 from dsr_sdk.errors import ConflictError
 from dsr_sdk.host import Host
-from dsr_sdk.host.links import LinkError, Purpose
+from dsr_sdk.host.answers.links import LinkError, Purpose
 from dsr_sdk.ledger.database import reading
 from dsr_sdk.ledger.desk import links
 from dsr_sdk.testing import Fault

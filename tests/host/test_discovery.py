@@ -15,8 +15,8 @@ from dsr_connector_manual import Manual
 from dsr_sdk import ConfigError, ConflictError, RequestError, hookimpl
 from dsr_sdk.hookspecs import Proposal
 from dsr_sdk.host import Host
-from dsr_sdk.host.discoverers import CsvVendors
-from dsr_sdk.host.discovery import Discovered
+from dsr_sdk.host.inventory.discoverers import CsvVendors
+from dsr_sdk.host.inventory.discovery import Discovered
 from dsr_sdk.testing import Fault, transport
 from tests.okta import OktaSandbox
 from tests.toys import Toy

@@ -19,8 +19,8 @@ from sqlalchemy import select
 
 from dsr_sdk import LedgerError, RequestError, VaultError
 from dsr_sdk.host import Host
-from dsr_sdk.host.file_kinds import clean_name, kind_of
-from dsr_sdk.host.files import MOST, FileInfo
+from dsr_sdk.host.process.file_kinds import clean_name, kind_of
+from dsr_sdk.host.process.files import MOST, FileInfo
 from dsr_sdk.ledger.database import reading
 from dsr_sdk.ledger.desk import files
 from tests.toys import Toy
@@ -362,7 +362,7 @@ def test_a_closed_case_takes_no_files(world: World) -> None:
 
 def test_a_flood_of_files(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A case has so many files and no more, whoever sends them and how many at once."""
-    monkeypatch.setattr("dsr_sdk.host.files.MOST", 3)
+    monkeypatch.setattr("dsr_sdk.host.process.files.MOST", 3)
     assert MOST == 100
     host, case = office(world)
     refused: list[str] = []

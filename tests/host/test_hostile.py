@@ -15,12 +15,12 @@ from dsr_sdk import ControllerId, Email, Match, Request, Subject
 from dsr_sdk.engine import Standing
 from dsr_sdk.errors import ConflictError, LedgerError, RequestError
 from dsr_sdk.host import Host
-from dsr_sdk.host.filters import Filter
-from dsr_sdk.host.links import LinkError
-from dsr_sdk.host.panel import SourceState
-from dsr_sdk.host.templates import COPY_LINK
-from dsr_sdk.host.verification import Method
-from dsr_sdk.host.workflow import Reason
+from dsr_sdk.host.answers.links import LinkError
+from dsr_sdk.host.answers.templates import COPY_LINK
+from dsr_sdk.host.cases.filters import Filter
+from dsr_sdk.host.cases.verification import Method
+from dsr_sdk.host.cases.workflow import Reason
+from dsr_sdk.host.process.panel import SourceState
 from dsr_sdk.http import Api, StartingAfter
 from dsr_sdk.identity import Verification
 from dsr_sdk.testing import Person

@@ -13,8 +13,8 @@ import pytest
 
 from dsr_sdk.errors import RequestError
 from dsr_sdk.host import Host
-from dsr_sdk.host.intake import ImportResult
-from dsr_sdk.host.intake_rows import COLUMNS
+from dsr_sdk.host.arrivals.intake import ImportResult
+from dsr_sdk.host.arrivals.intake_rows import COLUMNS
 from tests.world import World
 
 HEADER = "type,email,first_name,last_name,reference\n"

@@ -18,10 +18,10 @@ from sqlalchemy import event, insert, text, update
 from dsr_sdk import Request, RequestError
 from dsr_sdk.errors import ConfigError
 from dsr_sdk.host import Host
-from dsr_sdk.host.clocks import is_overdue
-from dsr_sdk.host.filters import Filter
-from dsr_sdk.host.inbox import Page
-from dsr_sdk.host.workflow import Reason
+from dsr_sdk.host.cases.clocks import is_overdue
+from dsr_sdk.host.cases.filters import Filter
+from dsr_sdk.host.cases.inbox import Page
+from dsr_sdk.host.cases.workflow import Reason
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.ledger.database import reading, writing
 from dsr_sdk.ledger.desk import case_sources, messages

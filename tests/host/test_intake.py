@@ -15,15 +15,15 @@ import pytest
 import time_machine
 from sqlalchemy import func, select
 
-import dsr_sdk.host
 from dsr_sdk.errors import ConfigError, RequestError
 from dsr_sdk.host import Host
-from dsr_sdk.host.form_words import LANGUAGES, form_words, localised, negotiate
-from dsr_sdk.host.forms import FormError
-from dsr_sdk.host.links import Purpose
+from dsr_sdk.host.answers.links import Purpose
+from dsr_sdk.host.arrivals import form_words as words_module
+from dsr_sdk.host.arrivals.form_words import LANGUAGES, form_words, localised, negotiate
+from dsr_sdk.host.arrivals.forms import FormError
+from dsr_sdk.host.arrivals.throttle import TooManyError, network
+from dsr_sdk.host.cases.verification import Requirement
 from dsr_sdk.host.settings import FieldKind
-from dsr_sdk.host.throttle import TooManyError, network
-from dsr_sdk.host.verification import Requirement
 from dsr_sdk.identity import Name
 from dsr_sdk.ledger.database import reading
 from dsr_sdk.ledger.desk import mails
@@ -158,7 +158,7 @@ def test_catalogues_are_complete() -> None:
 
 def test_texts_are_in_the_package() -> None:
     """The files are where the package can read them, one a language."""
-    folder = Path(dsr_sdk.host.__file__).parent / "form_texts"
+    folder = Path(words_module.__file__).parent / "form_texts"
     assert {path.stem for path in folder.glob("*.toml")} == set(LANGUAGES)
     assert all(tomllib.loads(path.read_text("utf-8"))["name"] for path in folder.glob("*.toml"))
 

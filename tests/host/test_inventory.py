@@ -20,8 +20,8 @@ from dsr_sdk import Category, ConfigError, ConflictError, ConnectorConfig, Reque
 from dsr_sdk.engine import Status
 from dsr_sdk.errors import AuthError
 from dsr_sdk.host import Host
-from dsr_sdk.host.catalogue import offers, recognise, vendors
-from dsr_sdk.host.links import LinkError, Purpose
+from dsr_sdk.host.answers.links import LinkError, Purpose
+from dsr_sdk.host.inventory.catalogue import offers, recognise, vendors
 from dsr_sdk.ledger.database import reading, writing
 from dsr_sdk.ledger.desk import case_sources
 from dsr_sdk.ledger.desk import inventory as table

@@ -10,7 +10,7 @@ import time_machine
 from sqlalchemy import select
 
 from dsr_sdk.host import Host
-from dsr_sdk.host.links import LinkError, Purpose
+from dsr_sdk.host.answers.links import LinkError, Purpose
 from dsr_sdk.ledger.database import reading
 from dsr_sdk.ledger.desk import links
 from tests.world import World, deletion, ended

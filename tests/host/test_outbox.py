@@ -16,7 +16,7 @@ from aiosmtpd.smtp import AuthResult
 from dsr_sdk import AuthError, ConfigError, RejectedError, RequestError, TransientError
 from dsr_sdk.errors import ConflictError, ContractError
 from dsr_sdk.host import Host
-from dsr_sdk.host.outbox import MailState
+from dsr_sdk.host.answers.outbox import MailState
 from tests.mail.conftest import Certificate, certificate
 from tests.smtp import Inbox, Server
 from tests.world import World, deletion, ended

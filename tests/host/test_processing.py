@@ -20,8 +20,8 @@ import time_machine
 from dsr_sdk import ControllerId, Email, Erased, Failed, Match, RequestError, TransientError, UnsupportedError
 from dsr_sdk.errors import ApprovalError, ConflictError
 from dsr_sdk.host import Host
-from dsr_sdk.host.panel import PanelSource, SourceState
-from dsr_sdk.host.processing import HOLDS
+from dsr_sdk.host.process.panel import PanelSource, SourceState
+from dsr_sdk.host.process.processing import HOLDS
 from dsr_sdk.request import Request
 from dsr_sdk.testing import Fault, Person, serve
 from tests.smtp import Inbox

@@ -17,11 +17,12 @@ import pytest
 
 from dsr_sdk import Request
 from dsr_sdk.errors import LedgerError
-from dsr_sdk.host import Host, record_pdf
-from dsr_sdk.host.history import HistoryEvent
-from dsr_sdk.host.record_pdf import fonts, write_pdf
-from dsr_sdk.host.sentences import SENTENCES, sentence
-from dsr_sdk.host.verification import Method
+from dsr_sdk.host import Host
+from dsr_sdk.host.cases.verification import Method
+from dsr_sdk.host.records import record_pdf
+from dsr_sdk.host.records.history import HistoryEvent
+from dsr_sdk.host.records.record_pdf import fonts, write_pdf
+from dsr_sdk.host.records.sentences import SENTENCES, sentence
 from dsr_sdk.ledger import audit
 from dsr_sdk.ledger.database import writing
 from tests.docs.pages import DOCS, text_of
@@ -68,7 +69,7 @@ def closed(world: World, **more: Any) -> tuple[Host, str]:
 
 
 def test_every_event_has_words() -> None:
-    """Whatever the code base notes in the audit log, people can read. Mend: a line in `dsr_sdk.host.sentences`."""
+    """Whatever the code base notes in the audit log, people can read. Mend: a line in `dsr_sdk.host.records.sentences`."""
     found = noted()
     assert len(found) > 60
     assert not {event: where for event, where in found.items() if event not in SENTENCES}
@@ -374,7 +375,7 @@ def test_lines_from_right_to_left(sqlite_world: World, tmp_path: Path) -> None:
 
 def test_the_host_does_not_load_fpdf() -> None:
     """Only who writes a PDF pays for it."""
-    program = "import sys, dsr_sdk.host, dsr_sdk.host.records, dsr_sdk.host.record_pdf; print('fpdf' in sys.modules)"
+    program = "import sys, dsr_sdk.host, dsr_sdk.host.records.records, dsr_sdk.host.records.record_pdf; print('fpdf' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert answer.stdout.strip() == "False"
 

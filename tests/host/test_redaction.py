@@ -16,7 +16,7 @@ from sqlalchemy import select
 from dsr_sdk import Match, Record, RequestError
 from dsr_sdk.copy import verify_package
 from dsr_sdk.host import Host
-from dsr_sdk.host.redaction import Redaction, Redactor, fields_of, record_key
+from dsr_sdk.host.process.redaction import Redaction, Redactor, fields_of, record_key
 from dsr_sdk.ledger.database import reading
 from dsr_sdk.ledger.desk import redactions
 from dsr_sdk.ledger.vault import MasterKey, Vault

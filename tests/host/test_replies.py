@@ -15,10 +15,10 @@ import time_machine
 from dsr_sdk import ConfigError, RejectedError, Request, RequestType, TransientError, hookimpl
 from dsr_sdk.errors import ConflictError, RequestError
 from dsr_sdk.host import Host
-from dsr_sdk.host.links import LinkError, Purpose
-from dsr_sdk.host.outbox import MailState
-from dsr_sdk.host.templates import COPY_LINK, Template
-from dsr_sdk.host.workflow import Reason
+from dsr_sdk.host.answers.links import LinkError, Purpose
+from dsr_sdk.host.answers.outbox import MailState
+from dsr_sdk.host.answers.templates import COPY_LINK, Template
+from dsr_sdk.host.cases.workflow import Reason
 from tests.smtp import Inbox
 from tests.toys import Manually, Revealing, Toy
 from tests.world import World

@@ -11,10 +11,10 @@ import pytest
 from dsr_sdk import Request, RequestType
 from dsr_sdk.errors import ConflictError, RequestError
 from dsr_sdk.host import Host
-from dsr_sdk.host.rendering import LISTS, MAX_OUTPUT, VARIABLES, Value, check, fill
-from dsr_sdk.host.templates import COPY_LINK, Template
-from dsr_sdk.host.wording import LANGUAGES, fallbacks, wording
-from dsr_sdk.host.workflow import Decision, Reason
+from dsr_sdk.host.answers.rendering import LISTS, MAX_OUTPUT, VARIABLES, Value, check, fill
+from dsr_sdk.host.answers.templates import COPY_LINK, Template
+from dsr_sdk.host.answers.wording import LANGUAGES, fallbacks, wording
+from dsr_sdk.host.cases.workflow import Decision, Reason
 from tests.world import World
 
 BY = "alice@example.com"

@@ -13,7 +13,7 @@ from sqlalchemy import insert, update
 from dsr_sdk import Request
 from dsr_sdk.errors import ConfigError, VaultError
 from dsr_sdk.host import Host
-from dsr_sdk.host.verification import Method
+from dsr_sdk.host.cases.verification import Method
 from dsr_sdk.ledger.book import Book
 from dsr_sdk.ledger.database import writing
 from dsr_sdk.ledger.desk import links, mails

@@ -10,8 +10,8 @@ import time_machine
 
 from dsr_sdk import LedgerError, Request, RequestError
 from dsr_sdk.host import Host
-from dsr_sdk.host.verification import Method, Requirement
-from dsr_sdk.host.workflow import Reason
+from dsr_sdk.host.cases.verification import Method, Requirement
+from dsr_sdk.host.cases.workflow import Reason
 from tests.toys import Toy
 from tests.world import World, deletion
 

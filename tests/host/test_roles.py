@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dsr_sdk.host.roles import MATRIX, Permission, Role, allowed
+from dsr_sdk.host.people.roles import MATRIX, Permission, Role, allowed
 from tests.docs.pages import DOCS, text_of
 
 

@@ -10,8 +10,8 @@ import time_machine
 from sqlalchemy import event, select, update
 
 from dsr_sdk.host import Host
-from dsr_sdk.host.accounts import SignInError
-from dsr_sdk.host.roles import Permission, Role, allowed
+from dsr_sdk.host.people.accounts import SignInError
+from dsr_sdk.host.people.roles import Permission, Role, allowed
 from dsr_sdk.ledger.database import reading, writing
 from dsr_sdk.ledger.desk import accounts, sessions
 from tests.agents import ALICE, BOB, CLIENT, PASSWORD, quick_passwords, with_agents

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from dsr_sdk.host.verification import Method, Requirement, methods_for, requirement, vouched_by
+from dsr_sdk.host.cases.verification import Method, Requirement, methods_for, requirement, vouched_by
 from dsr_sdk.request import Channel, Regime, RequestType
 
 OPT_OUTS = (RequestType.DO_NOT_SELL, RequestType.DO_NOT_MAIL)

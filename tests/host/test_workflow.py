@@ -14,8 +14,8 @@ from sqlalchemy import select, update
 from dsr_sdk import ApprovalError, LedgerError, RequestError, hookimpl
 from dsr_sdk.errors import ConfigError, ConflictError
 from dsr_sdk.host import Host
-from dsr_sdk.host.verification import Method
-from dsr_sdk.host.workflow import STEPS, Decision, Reason, Stage
+from dsr_sdk.host.cases.verification import Method
+from dsr_sdk.host.cases.workflow import STEPS, Decision, Reason, Stage
 from dsr_sdk.ledger.database import reading, writing
 from dsr_sdk.ledger.desk import case_sources
 from dsr_sdk.ledger.schema import cases

@@ -18,7 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from dsr_sdk.host import Host
-from dsr_sdk.host.roles import Role
+from dsr_sdk.host.people.roles import Role
 from dsr_sdk.portal import create_app
 from dsr_sdk.portal.security import cookie_name
 from tests.postgres import postgres_server, postgres_url

@@ -10,7 +10,7 @@ import pyotp
 import time_machine
 
 from dsr_sdk.host import Host
-from dsr_sdk.host.roles import Role
+from dsr_sdk.host.people.roles import Role
 from tests.portal.conftest import PASSWORD, Client, Open, address
 
 NEW = "another sentence that opens doors"

@@ -10,8 +10,8 @@ import jsonschema_rs
 import pytest
 
 from dsr_sdk.host import Host
-from dsr_sdk.host.roles import Role
-from dsr_sdk.host.verification import Method
+from dsr_sdk.host.cases.verification import Method
+from dsr_sdk.host.people.roles import Role
 from dsr_sdk.portal import create_app
 from dsr_sdk.portal.routes import api as routes
 from tests.portal.conftest import WORKFLOW, Client

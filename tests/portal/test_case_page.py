@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dsr_sdk.host import Host
-from dsr_sdk.host.links import Purpose
-from dsr_sdk.host.roles import Role
-from dsr_sdk.host.workflow import Reason
+from dsr_sdk.host.answers.links import Purpose
+from dsr_sdk.host.cases.workflow import Reason
+from dsr_sdk.host.people.roles import Role
 from dsr_sdk.ledger.schema import cases
 from tests.portal.conftest import Client, address
 from tests.portal.test_requests_page import SCRIPT, asked

@@ -17,8 +17,8 @@ import pytest
 
 from dsr_sdk.errors import LedgerError
 from dsr_sdk.host import Host
-from dsr_sdk.host.roles import Role
-from dsr_sdk.host.verification import Method
+from dsr_sdk.host.cases.verification import Method
+from dsr_sdk.host.people.roles import Role
 from dsr_sdk.portal import create_app
 from dsr_sdk.portal.engine import Engine
 from tests.portal.conftest import PASSWORD, WORKFLOW, Client, Live, address

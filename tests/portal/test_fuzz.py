@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from dsr_sdk.host import Host
-from dsr_sdk.host.roles import Role
-from dsr_sdk.host.verification import Method
-from dsr_sdk.host.workflow import Reason
+from dsr_sdk.host.cases.verification import Method
+from dsr_sdk.host.cases.workflow import Reason
+from dsr_sdk.host.people.roles import Role
 from dsr_sdk.portal import create_app
 from dsr_sdk.portal.routes import api
 from tests.portal.conftest import WORKFLOW

@@ -15,8 +15,8 @@ from pydantic import SecretStr
 
 from dsr_sdk import Category, ConnectorConfig
 from dsr_sdk.host import Host
-from dsr_sdk.host.form_words import LANGUAGES, form_words
-from dsr_sdk.host.workflow import Reason
+from dsr_sdk.host.arrivals.form_words import LANGUAGES, form_words
+from dsr_sdk.host.cases.workflow import Reason
 from dsr_sdk.portal import create_app
 from tests.portal.conftest import WORKFLOW, Client
 from tests.portal.test_pages import findings

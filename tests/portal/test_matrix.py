@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, Mount
 
 from dsr_sdk.host import Host
-from dsr_sdk.host.roles import Role, allowed
+from dsr_sdk.host.people.roles import Role, allowed
 from dsr_sdk.portal import create_app
 from dsr_sdk.portal.app import PUBLIC, ROUTERS
 from dsr_sdk.portal.web import Gate, KeyGate

@@ -10,8 +10,8 @@ import pytest
 import time_machine
 
 from dsr_sdk.host import Host
-from dsr_sdk.host.outbox import MailState
-from dsr_sdk.host.roles import Role
+from dsr_sdk.host.answers.outbox import MailState
+from dsr_sdk.host.people.roles import Role
 from dsr_sdk.portal import create_app
 from tests.portal.conftest import Client
 from tests.smtp import Inbox

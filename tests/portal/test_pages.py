@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from dsr_sdk.host import Host
-from dsr_sdk.host.roles import Role
+from dsr_sdk.host.people.roles import Role
 from dsr_sdk.ledger.database import writing
 from dsr_sdk.ledger.schema import cases
 from dsr_sdk.portal import charts, create_app

@@ -14,8 +14,8 @@ import pytest
 from dsr_sdk import Record
 from dsr_sdk.errors import RejectedError
 from dsr_sdk.host import Host
-from dsr_sdk.host.panel import SourceState
-from dsr_sdk.host.roles import Role
+from dsr_sdk.host.people.roles import Role
+from dsr_sdk.host.process.panel import SourceState
 from dsr_sdk.portal import create_app
 from dsr_sdk.testing import Person
 from tests.portal.conftest import Client, Live, address

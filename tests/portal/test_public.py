@@ -11,7 +11,7 @@ import pytest
 import time_machine
 
 from dsr_sdk.host import Host
-from dsr_sdk.host.form_words import LANGUAGES, form_words
+from dsr_sdk.host.arrivals.form_words import LANGUAGES, form_words
 from dsr_sdk.portal import create_app
 from tests.portal.conftest import Client
 from tests.portal.test_pages import findings

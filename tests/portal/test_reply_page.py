@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dsr_sdk.host import Host
-from dsr_sdk.host.roles import Role
-from dsr_sdk.host.templates import Template
-from dsr_sdk.host.workflow import Reason
+from dsr_sdk.host.answers.templates import Template
+from dsr_sdk.host.cases.workflow import Reason
+from dsr_sdk.host.people.roles import Role
 from tests.portal.conftest import Client, address
 from tests.portal.test_case_page import revision
 from tests.portal.test_requests_page import SCRIPT, asked

@@ -12,7 +12,7 @@ import pytest
 
 from dsr_sdk import Request
 from dsr_sdk.host import Host
-from dsr_sdk.host.roles import Role
+from dsr_sdk.host.people.roles import Role
 from tests.portal.conftest import Client, address
 
 SCRIPT = "<script>alert(1)</script>"

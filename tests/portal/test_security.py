@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from dsr_sdk.errors import ConflictError, DsrError, LedgerError, RequestError, TransientError
 from dsr_sdk.host import Host
-from dsr_sdk.host.roles import Role
+from dsr_sdk.host.people.roles import Role
 from dsr_sdk.portal import create_app, security
 from dsr_sdk.portal.errors import status_of
 from dsr_sdk.portal.security import client_of, own_path, read_signed, signed

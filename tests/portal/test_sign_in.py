@@ -14,7 +14,7 @@ import time_machine
 
 from dsr_sdk.errors import RequestError
 from dsr_sdk.host import Host
-from dsr_sdk.host.roles import Role
+from dsr_sdk.host.people.roles import Role
 from dsr_sdk.portal import create_app
 from tests.portal.conftest import PASSWORD, WORKFLOW, Client, Open, address
 from tests.world import World

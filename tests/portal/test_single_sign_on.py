@@ -19,7 +19,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
 
 from dsr_sdk.host import Host
-from dsr_sdk.host.roles import Role
+from dsr_sdk.host.people.roles import Role
 from dsr_sdk.portal import create_app
 from tests.portal.conftest import WORKFLOW, Client, Live, address
 from tests.world import World

@@ -15,8 +15,8 @@ from sqlalchemy import select
 
 from dsr_sdk import Category, ConnectorConfig
 from dsr_sdk.host import Host
-from dsr_sdk.host.links import Purpose
-from dsr_sdk.host.roles import Role
+from dsr_sdk.host.answers.links import Purpose
+from dsr_sdk.host.people.roles import Role
 from dsr_sdk.ledger.database import reading
 from dsr_sdk.ledger.desk import inventory as table
 from dsr_sdk.testing import transport

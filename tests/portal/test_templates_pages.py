@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dsr_sdk.host import Host
-from dsr_sdk.host.roles import Role
-from dsr_sdk.host.templates import Template
+from dsr_sdk.host.answers.templates import Template
+from dsr_sdk.host.people.roles import Role
 from tests.portal.conftest import Client, address
 from tests.portal.test_pages import findings
 

@@ -46,7 +46,7 @@ def list_(
     json: Json = False,
 ) -> None:
     """List cases. Holds no personal data."""
-    from dsr_sdk.host.filters import Filter
+    from dsr_sdk.host.cases.filters import Filter
 
     if unassigned and agent_ is not None:
         raise typer.BadParameter("--agent or --unassigned, not both", param_hint="--unassigned")
@@ -100,7 +100,7 @@ def _day(text: str | None, option: str) -> date | None:
 
 
 def _table(cases: Any, unread: Any = ()) -> None:
-    from dsr_sdk.host.clocks import is_overdue
+    from dsr_sdk.host.cases.clocks import is_overdue
 
     rows = []
     for case in cases:

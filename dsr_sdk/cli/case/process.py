@@ -14,7 +14,7 @@ from dsr_sdk.cli.session import By, CaseNumber, Json, Yes, agent, case_number, o
 
 if TYPE_CHECKING:
     from dsr_sdk.host import Host
-    from dsr_sdk.host.panel import PanelSource
+    from dsr_sdk.host.process.panel import PanelSource
 
 __all__ = ["register"]
 
@@ -60,7 +60,7 @@ def _panel(ctx: typer.Context, host: Host, number: str, *, json: bool) -> tuple[
 
 def search(ctx: typer.Context, case: CaseNumber, source: SourceNames = None, wait: Wait = 30, json: Json = False) -> None:
     """Search the data sources of a case. Changes nothing at any vendor. Ends with 1 when something could not be searched."""
-    from dsr_sdk.host.panel import SourceState as State
+    from dsr_sdk.host.process.panel import SourceState as State
 
     number = case_number(case)
     with opened(ctx, warn=True) as host:
@@ -118,7 +118,7 @@ def free(
     Shows what that is, and asks. It cannot be taken back. Then it is carried out.
     """
     from dsr_sdk.errors import RequestError
-    from dsr_sdk.host.panel import SourceState as State
+    from dsr_sdk.host.process.panel import SourceState as State
 
     number = case_number(case)
     with opened(ctx, warn=True) as host:
@@ -148,7 +148,7 @@ def free(
 
 def tick(ctx: typer.Context, case: CaseNumber, source: SourceName, yes: Yes = False, by: By = "", json: Json = False) -> None:
     """Tick an e-mail integration: its letter leaves, once, however often it is ticked."""
-    from dsr_sdk.host.panel import SourceState as State
+    from dsr_sdk.host.process.panel import SourceState as State
 
     number = case_number(case)
     with opened(ctx) as host:
@@ -201,7 +201,7 @@ def retry(
     json: Json = False,
 ) -> None:
     """Try again what failed at a data source, and carry it out."""
-    from dsr_sdk.host.panel import SourceState as State
+    from dsr_sdk.host.process.panel import SourceState as State
 
     number = case_number(case)
     with opened(ctx) as host:

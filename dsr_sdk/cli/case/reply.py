@@ -14,7 +14,7 @@ from dsr_sdk.cli.session import By, CaseNumber, Json, Yes, agent, case_number, o
 
 if TYPE_CHECKING:
     from dsr_sdk.host import Host
-    from dsr_sdk.host.replies import Reply
+    from dsr_sdk.host.answers.replies import Reply
 
 __all__ = ["register"]
 

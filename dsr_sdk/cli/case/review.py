@@ -50,7 +50,7 @@ def verify(
     json: Json = False,
 ) -> None:
     """Record that the person's identity was proven."""
-    from dsr_sdk.host.verification import Method
+    from dsr_sdk.host.cases.verification import Method
 
     number = case_number(case)
     if method not in set(Method):
@@ -129,7 +129,7 @@ def reject(
     json: Json = False,
 ) -> None:
     """Refuse the request, and go straight to the reply that says why."""
-    from dsr_sdk.host.workflow import Reason
+    from dsr_sdk.host.cases.workflow import Reason
 
     if reason not in set(Reason):
         raise typer.BadParameter(f"one of {', '.join(Reason)}", param_hint="--reason")

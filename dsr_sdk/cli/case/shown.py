@@ -11,8 +11,8 @@ from dsr_sdk.cli import output, reports
 
 if TYPE_CHECKING:
     from dsr_sdk.host import Host
-    from dsr_sdk.host.inbox import BulkResult
-    from dsr_sdk.host.panel import Panel, PanelSource
+    from dsr_sdk.host.cases.inbox import BulkResult
+    from dsr_sdk.host.process.panel import Panel, PanelSource
     from dsr_sdk.ledger.cases import Case
 
 __all__ = ["bulk", "case_json", "decided", "head", "next_step", "panel_json", "show_deeds", "show_panel", "source_json"]
@@ -77,8 +77,8 @@ def bulk(results: Sequence[BulkResult], *, json: bool) -> None:
 
 def next_step(ctx: typer.Context, host: Host, case: Case) -> None:
     """The command that people mostly need next."""
-    from dsr_sdk.host.verification import Requirement
-    from dsr_sdk.host.workflow import Stage
+    from dsr_sdk.host.cases.verification import Requirement
+    from dsr_sdk.host.cases.workflow import Stage
     from dsr_sdk.request import RequestType
 
     line, number = ctx.obj.line, case.number
@@ -100,7 +100,7 @@ def next_step(ctx: typer.Context, host: Host, case: Case) -> None:
 
 
 def _process(ctx: typer.Context, panel: Panel) -> None:
-    from dsr_sdk.host.panel import SourceState as State
+    from dsr_sdk.host.process.panel import SourceState as State
 
     line, number = ctx.obj.line, panel.case.number
     states: dict[State, list[str]] = {}

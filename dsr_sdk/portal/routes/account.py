@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dsr_sdk.errors import DsrError, RequestError
-from dsr_sdk.host.accounts import NeedsCode, Session
+from dsr_sdk.host.people.accounts import NeedsCode, Session
 from dsr_sdk.portal import qr, security
 from dsr_sdk.portal.web import Form, Posted, client_of, host_of, page, redirect, signed_in
 

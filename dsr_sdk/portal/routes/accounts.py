@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dsr_sdk.errors import DsrError, LedgerError, RequestError
-from dsr_sdk.host.accounts import Account, Session
-from dsr_sdk.host.roles import MATRIX, Permission, Role
+from dsr_sdk.host.people.accounts import Account, Session
+from dsr_sdk.host.people.roles import MATRIX, Permission, Role
 from dsr_sdk.portal.rendering import words
 from dsr_sdk.portal.web import Posted, host_of, page, redirect, signed_in
 

@@ -13,10 +13,10 @@ from starlette.requests import Request
 
 from dsr_sdk.errors import ConflictError, RequestError
 from dsr_sdk.host import Host
-from dsr_sdk.host.accounts import ApiKey
-from dsr_sdk.host.inbox import Filter
-from dsr_sdk.host.roles import Permission, allowed
-from dsr_sdk.host.workflow import Stage
+from dsr_sdk.host.cases.inbox import Filter
+from dsr_sdk.host.cases.workflow import Stage
+from dsr_sdk.host.people.accounts import ApiKey
+from dsr_sdk.host.people.roles import Permission, allowed
 from dsr_sdk.portal.api_models import (
     Accept,
     CaseOut,

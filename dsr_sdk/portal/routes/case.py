@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from dsr_sdk.errors import DsrError, LedgerError, RequestError
-from dsr_sdk.host.accounts import Session
-from dsr_sdk.host.outbox import MailState
-from dsr_sdk.host.review import Review
-from dsr_sdk.host.roles import Permission, allowed
-from dsr_sdk.host.verification import Method, Requirement
-from dsr_sdk.host.workflow import Reason
+from dsr_sdk.host.answers.outbox import MailState
+from dsr_sdk.host.cases.review import Review
+from dsr_sdk.host.cases.verification import Method, Requirement
+from dsr_sdk.host.cases.workflow import Reason
+from dsr_sdk.host.people.accounts import Session
+from dsr_sdk.host.people.roles import Permission, allowed
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.portal.casework import agents_of, attached, attempt, found, names_of, searches_of
 from dsr_sdk.portal.rendering import words

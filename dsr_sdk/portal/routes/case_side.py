@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dsr_sdk.errors import ConflictError, RequestError
-from dsr_sdk.host.accounts import Session
-from dsr_sdk.host.roles import Permission
+from dsr_sdk.host.people.accounts import Session
+from dsr_sdk.host.people.roles import Permission
 from dsr_sdk.portal.casework import agents_of, attached, attempt, conflict, found, need
 from dsr_sdk.portal.routes.case import render
 from dsr_sdk.portal.web import Posted, host_of, redirect, signed_in

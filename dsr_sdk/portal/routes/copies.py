@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dsr_sdk.errors import RequestError
-from dsr_sdk.host.accounts import Session
-from dsr_sdk.host.panel import title_of
-from dsr_sdk.host.roles import Permission
+from dsr_sdk.host.people.accounts import Session
+from dsr_sdk.host.people.roles import Permission
+from dsr_sdk.host.process.panel import title_of
 from dsr_sdk.portal.casework import attached, attempt, found, names_of, need
 from dsr_sdk.portal.routes.case import about, streamed
 from dsr_sdk.portal.web import Posted, host_of, page, signed_in

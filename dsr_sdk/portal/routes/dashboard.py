@@ -8,8 +8,8 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dsr_sdk.host.accounts import Session
-from dsr_sdk.host.roles import Permission
+from dsr_sdk.host.people.accounts import Session
+from dsr_sdk.host.people.roles import Permission
 from dsr_sdk.portal import charts
 from dsr_sdk.portal.rendering import words
 from dsr_sdk.portal.web import host_of, page, signed_in

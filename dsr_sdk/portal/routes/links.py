@@ -15,10 +15,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from dsr_sdk.errors import DsrError, LedgerError, RequestError
-from dsr_sdk.host.connecting import HelpPage
-from dsr_sdk.host.conversation import MAX_FILES, MAX_TEXT, Thread
-from dsr_sdk.host.form_words import FormWords, form_words
-from dsr_sdk.host.links import LinkError, Purpose
+from dsr_sdk.host.answers.conversation import MAX_FILES, MAX_TEXT, Thread
+from dsr_sdk.host.answers.links import LinkError, Purpose
+from dsr_sdk.host.arrivals.form_words import FormWords, form_words
+from dsr_sdk.host.inventory.connecting import HelpPage
 from dsr_sdk.portal.errors import status_of
 from dsr_sdk.portal.forms import Form
 from dsr_sdk.portal.routes.public import chosen_language

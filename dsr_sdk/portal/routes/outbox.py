@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dsr_sdk.errors import DsrError, LedgerError, RequestError
-from dsr_sdk.host.accounts import Session
-from dsr_sdk.host.outbox import Mail, MailState
-from dsr_sdk.host.roles import Permission
+from dsr_sdk.host.answers.outbox import Mail, MailState
+from dsr_sdk.host.people.accounts import Session
+from dsr_sdk.host.people.roles import Permission
 from dsr_sdk.portal.errors import status_of
 from dsr_sdk.portal.web import Posted, host_of, page, redirect, signed_in
 

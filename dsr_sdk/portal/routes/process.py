@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dsr_sdk.errors import ConflictError, RequestError
-from dsr_sdk.host.accounts import Session
-from dsr_sdk.host.panel import FINAL, UNDER_WAY, PanelSource, SourceState, title_of
-from dsr_sdk.host.roles import Permission, allowed
+from dsr_sdk.host.people.accounts import Session
+from dsr_sdk.host.people.roles import Permission, allowed
+from dsr_sdk.host.process.panel import FINAL, UNDER_WAY, PanelSource, SourceState, title_of
 from dsr_sdk.identity import AnyIdentity, ControllerId, Email, Phone, VendorId
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.portal.casework import attached, attempt, conflict, found, names_of, searches_of

@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from dsr_sdk.errors import ConfigError
-from dsr_sdk.host.form_words import negotiate
-from dsr_sdk.host.forms import TRAP, FormError, FormSpec, languages_of
-from dsr_sdk.host.throttle import TooManyError
+from dsr_sdk.host.arrivals.form_words import negotiate
+from dsr_sdk.host.arrivals.forms import TRAP, FormError, FormSpec, languages_of
+from dsr_sdk.host.arrivals.throttle import TooManyError
 from dsr_sdk.portal import security
 from dsr_sdk.portal.web import OpenPosted, client_of, host_of, page
 from dsr_sdk.request import CASE_NUMBER

@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dsr_sdk.errors import ConflictError, DsrError, RequestError
-from dsr_sdk.host.accounts import Session
-from dsr_sdk.host.outbox import MailState
-from dsr_sdk.host.roles import Permission, allowed
-from dsr_sdk.host.templates import COPY_LINK
+from dsr_sdk.host.answers.outbox import MailState
+from dsr_sdk.host.answers.templates import COPY_LINK
+from dsr_sdk.host.people.accounts import Session
+from dsr_sdk.host.people.roles import Permission, allowed
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.portal.casework import attempt, conflict, found, need
 from dsr_sdk.portal.errors import status_of

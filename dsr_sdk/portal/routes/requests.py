@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dsr_sdk.errors import RequestError
-from dsr_sdk.host.accounts import Session
-from dsr_sdk.host.inbox import BulkResult, Filter, Page
-from dsr_sdk.host.panel import title_of
-from dsr_sdk.host.roles import Permission, allowed
+from dsr_sdk.host.cases.inbox import BulkResult, Filter, Page
+from dsr_sdk.host.people.accounts import Session
+from dsr_sdk.host.people.roles import Permission, allowed
+from dsr_sdk.host.process.panel import title_of
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.portal.casework import agents_of, names_of, need, ticked
 from dsr_sdk.portal.rendering import words

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dsr_sdk.errors import DsrError, RequestError
-from dsr_sdk.host.accounts import NeedsCode, Session, SignInError
+from dsr_sdk.host.people.accounts import NeedsCode, Session, SignInError
 from dsr_sdk.portal import security
 from dsr_sdk.portal.web import OpenPosted, client_of, find_session, host_of, often, page, redirect, signed_in
 

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from dsr_sdk.host.accounts import SignInError
+from dsr_sdk.host.people.accounts import SignInError
 from dsr_sdk.portal import security
 from dsr_sdk.portal.routes.sign_in import begin, refuse
 from dsr_sdk.portal.single_sign_on import Asked, Provider

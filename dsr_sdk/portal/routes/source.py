@@ -11,11 +11,11 @@ from starlette.responses import Response
 
 from dsr_sdk.connector import Category, Process
 from dsr_sdk.errors import ConfigError, DsrError, LedgerError, RequestError
-from dsr_sdk.host.accounts import Session
-from dsr_sdk.host.catalogue import BY_HAND, BY_LETTER, vendors
-from dsr_sdk.host.connecting import Setting
-from dsr_sdk.host.roles import Permission
-from dsr_sdk.host.systems import System
+from dsr_sdk.host.inventory.catalogue import BY_HAND, BY_LETTER, vendors
+from dsr_sdk.host.inventory.connecting import Setting
+from dsr_sdk.host.inventory.systems import System
+from dsr_sdk.host.people.accounts import Session
+from dsr_sdk.host.people.roles import Permission
 from dsr_sdk.portal.errors import status_of
 from dsr_sdk.portal.rendering import words
 from dsr_sdk.portal.routes.sources import address_of, given_settings

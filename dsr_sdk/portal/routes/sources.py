@@ -14,17 +14,17 @@ from starlette.responses import Response
 
 from dsr_sdk.connector import Category
 from dsr_sdk.errors import ConflictError, DsrError, RequestError
-from dsr_sdk.host.accounts import Session
-from dsr_sdk.host.catalogue import BY_HAND, BY_LETTER, Offer, vendors
-from dsr_sdk.host.discovery import Discovered
-from dsr_sdk.host.roles import Permission
+from dsr_sdk.host.inventory.catalogue import BY_HAND, BY_LETTER, Offer, vendors
+from dsr_sdk.host.inventory.discovery import Discovered
+from dsr_sdk.host.people.accounts import Session
+from dsr_sdk.host.people.roles import Permission
 from dsr_sdk.portal.errors import status_of
 from dsr_sdk.portal.forms import Form
 from dsr_sdk.portal.rendering import words
 from dsr_sdk.portal.web import Posted, host_of, is_htmx, often, page, redirect, signed_in
 
 if TYPE_CHECKING:
-    from dsr_sdk.host.systems import System
+    from dsr_sdk.host.inventory.systems import System
 
 __all__ = ["address_of", "given_settings", "router"]
 

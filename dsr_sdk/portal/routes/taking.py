@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dsr_sdk.errors import DsrError, RequestError
-from dsr_sdk.host.accounts import Session
-from dsr_sdk.host.deadlines import US_STATES
-from dsr_sdk.host.form_words import form_words, localised
-from dsr_sdk.host.intake import ImportResult
-from dsr_sdk.host.roles import Permission, allowed
+from dsr_sdk.host.arrivals.form_words import form_words, localised
+from dsr_sdk.host.arrivals.intake import ImportResult
+from dsr_sdk.host.cases.deadlines import US_STATES
+from dsr_sdk.host.people.accounts import Session
+from dsr_sdk.host.people.roles import Permission, allowed
 from dsr_sdk.host.settings import FieldKind
 from dsr_sdk.portal.forms import Form
 from dsr_sdk.portal.rendering import words

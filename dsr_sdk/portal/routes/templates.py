@@ -12,12 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dsr_sdk.errors import ConflictError, DsrError, LedgerError, RequestError
-from dsr_sdk.host.accounts import Session
-from dsr_sdk.host.rendering import LISTS, VARIABLES
-from dsr_sdk.host.roles import Permission
-from dsr_sdk.host.templates import Template
-from dsr_sdk.host.wording import LANGUAGES
-from dsr_sdk.host.workflow import Decision
+from dsr_sdk.host.answers.rendering import LISTS, VARIABLES
+from dsr_sdk.host.answers.templates import Template
+from dsr_sdk.host.answers.wording import LANGUAGES
+from dsr_sdk.host.cases.workflow import Decision
+from dsr_sdk.host.people.accounts import Session
+from dsr_sdk.host.people.roles import Permission
 from dsr_sdk.portal.errors import status_of
 from dsr_sdk.portal.forms import Form
 from dsr_sdk.portal.rendering import words

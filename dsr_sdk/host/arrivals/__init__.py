@@ -1,0 +1,1 @@
+"""How requests come in: the public form, an agent's own entry, files."""

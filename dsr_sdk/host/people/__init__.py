@@ -1,0 +1,1 @@
+"""Agents: accounts, roles, sessions, second factors, keys of the API."""

@@ -1,0 +1,196 @@
+"""The history of a case: every event with words, who handled it, what was said, and when data was deleted. Checked as it is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.engine import Connection
+
+from dsr_sdk.host.desk import Desk
+from dsr_sdk.host.process.panel import PanelSource, sources_of
+from dsr_sdk.host.records.retention import POLICY
+from dsr_sdk.host.records.sentences import sentence
+from dsr_sdk.ledger import audit
+from dsr_sdk.ledger.cases import Case
+from dsr_sdk.ledger.desk import mails, messages
+from dsr_sdk.request import RequestType
+
+__all__ = ["Deletion", "Histories", "History", "HistoryEvent", "Said"]
+
+_NOBODY: Final = frozenset({"host", "subject", POLICY})
+_LOOKING: Final = frozenset({"request.read", "messages.read", "file.read", "copy.downloaded", "record.exported"})
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEvent:
+    """One event of the audit log, with words. `data` holds no personal data."""
+
+    n: int
+    at: datetime
+    actor: str
+    event: str
+    text: str
+    data: Mapping[str, Any] = field(repr=False)
+    hash: str = field(repr=False)
+    prev: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One message of the conversation.
+
+    Attributes:
+        direction: ``out`` to the person, ``in`` from the person, ``note`` among agents.
+        body: None where personal data is left out, or gone.
+        files: Ids of the files that came with it.
+        mail: How far its e-mail has come; None for one that went by none.
+    """
+
+    at: datetime
+    direction: str
+    author: str
+    body: str | None = field(default=None, repr=False)
+    files: tuple[int, ...] = ()
+    mail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """When data was deleted at a data source.
+
+    Attributes:
+        by: ``vendor``: it confirmed it; otherwise the account that made sure by hand, or of a vendor's answer to a letter.
+    """
+
+    source: str
+    title: str
+    at: datetime
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A case from its arrival on.
+
+    Attributes:
+        agents: Everybody who has done something about it, in the order of their first deed.
+        deletions: Of a deletion request: when each data source's data was deleted.
+        verified: Whether the chain of its events is unbroken and agrees with how the case stands.
+        problems: What is wrong with it, where it is not.
+    """
+
+    case: Case
+    agents: tuple[str, ...]
+    events: tuple[HistoryEvent, ...]
+    conversation: tuple[Said, ...]
+    sources: tuple[PanelSource, ...]
+    deletions: tuple[Deletion, ...]
+    verified: bool
+    problems: tuple[str, ...] = ()
+
+
+class Histories(Desk):
+    """Reads histories. `Records` offers it."""
+
+    def of(self, case: str, *, personal: bool = False) -> History:
+        """Everything that happened to a case.
+
+        Args:
+            personal: Open the conversation, too. Without, it says who wrote when. Of a shredded case it is closed for good.
+
+        Raises:
+            LedgerError: There is no such case.
+        """
+        with self.reading() as connection:
+            current = self.ledger.cases.get(connection, case)
+            sources, _ = sources_of(self.host, connection, current)
+            titles = {row.source: row.title for row in sources}
+            entries = list(audit.export(connection, case))
+            said = self._said(connection, case)
+        if personal and not current.shredded:
+            said = self._opened(case)
+        events = tuple(_event(entry, titles) for entry in entries)
+        problems = _problems(current, entries)
+        return History(
+            case=current,
+            agents=_agents(events),
+            events=events,
+            conversation=said,
+            sources=sources,
+            deletions=_deletions(current, sources, events),
+            verified=not problems,
+            problems=problems,
+        )
+
+    def of_host(self, limit: int) -> list[HistoryEvent]:
+        """See `Records.host_events`."""
+        with self.reading() as connection:
+            entries = list(audit.export(connection, "HOST"))
+        return [_event(entry, {}) for entry in entries[-limit:]][::-1] if limit > 0 else []
+
+    def _said(self, connection: Connection, number: str) -> tuple[Said, ...]:
+        """The conversation without what was said in it."""
+        query = (
+            select(messages.c.at, messages.c.direction, messages.c.author, mails.c.state)
+            .outerjoin(mails, mails.c.id == messages.c.mail)
+            .where(messages.c.case == number)
+            .order_by(messages.c.id)
+        )
+        return tuple(Said(at, direction, author, mail=state) for at, direction, author, state in connection.execute(query))
+
+    def _opened(self, number: str) -> tuple[Said, ...]:
+        return tuple(
+            Said(
+                row.at,
+                row.direction,
+                row.author,
+                row.body,
+                tuple(file.id for file in row.files),
+                str(row.mail_state) if row.mail_state is not None else None,
+            )
+            for row in self.host.conversation.of(number)
+        )
+
+
+def _event(entry: Mapping[str, Any], titles: Mapping[str, str]) -> HistoryEvent:
+    data = entry["data"] if isinstance(entry["data"], Mapping) else {}  # only tampering makes it anything else
+    at = datetime.fromtimestamp(entry["at"] / 1000, UTC)
+    return HistoryEvent(entry["n"], at, entry["actor"], entry["event"], sentence(entry["event"], data, titles), data, entry["hash"], entry["prev"])
+
+
+def _problems(case: Case, entries: list[dict[str, Any]]) -> tuple[str, ...]:
+    """What is wrong with a case's chain. That its newest entries were cut off shows where the case stands further than they say; whatever
+    else is cut off, the signed checkpoints show (`Host.audit_verify`)."""
+    problems = [str(problem) for problem in audit.verify_exported(json.dumps(entry) for entry in entries).problems]
+    names = [str(entry["event"]) for entry in entries]
+    if "request.received" not in names:
+        problems.append("the log does not say that the request was received")
+    stages = [name.removeprefix("stage.") for name in names if name.startswith("stage.")]
+    if case.stage is not None and (not stages or stages[-1] != case.stage):
+        problems.append(f"the case stands in {case.stage}, and the log does not say so")
+    if case.shredded != ("case.shredded" in names):
+        problems.append("the case and the log disagree about whether it was shredded")
+    return tuple(problems)
+
+
+def _agents(events: tuple[HistoryEvent, ...]) -> tuple[str, ...]:
+    deeds = (row.actor for row in events if row.event not in _LOOKING and row.actor not in _NOBODY and not row.actor.startswith("connector:"))
+    return tuple(dict.fromkeys(deeds))
+
+
+def _deletions(case: Case, sources: tuple[PanelSource, ...], events: tuple[HistoryEvent, ...]) -> tuple[Deletion, ...]:
+    if case.type != RequestType.DELETION.value:
+        return ()
+    by_hand = {str(row.data.get("source")): row for row in events if row.event == "source.confirmed"}
+    found = []
+    for row in sources:
+        if row.last_deleted is not None:
+            found.append(Deletion(row.source, row.title, row.last_deleted, "vendor"))
+        elif row.source in by_hand:
+            found.append(Deletion(row.source, row.title, by_hand[row.source].at, by_hand[row.source].actor))
+    return tuple(found)
