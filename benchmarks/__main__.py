@@ -17,6 +17,8 @@ BENCHMARKS = (
     "copies",
     "startup",
     "requests_page --postgresql",
+    "portal --delay-ms 20 --erasures 12000",
+    "portal",
 )
 
 

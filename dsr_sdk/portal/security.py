@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import anyio
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -157,6 +157,8 @@ class Guard:
             if started:
                 raise
             await self.too_large(request, limit)(scope, receive, dressed)
+        except ClientDisconnect:
+            return  # the browser was closed while it sent a form: nothing was done, and nobody waits for an answer
         except Exception as error:  # noqa: BLE001 - the last one to see it: whoever is above would write its text, and with it data, into a log
             number = secrets.token_hex(4)
             log.error("error %s: %s", number, _outline(error))
