@@ -18,8 +18,11 @@ demo: $(INSTALLED) ## the main job on made-up people: plan, approve, run, be kil
 portal: $(INSTALLED) ## the portal in a browser, with made-up vendors, mail and example requests
 	@$(BIN)/python examples/portal.py --open
 
-test: $(INSTALLED) browser ## every test
-	$(BIN)/python -m pytest -q -n auto
+test: $(INSTALLED) ## the tests, in a few minutes
+	$(BIN)/python -m pytest -q -n 4 -m "not thorough"
+
+test-thorough: $(INSTALLED) browser ## the same again on PostgreSQL, and in a browser
+	$(BIN)/python -m pytest -q -n 4 -m thorough
 
 # Tests of the portal's pages drive a real browser. Where Debian's may be installed, it is; elsewhere those tests are skipped, and say so.
 browser:
@@ -36,7 +39,7 @@ lint: $(INSTALLED) ## style and types
 check: lint ## style, types, and the tests that your change may break, in seconds
 	$(BIN)/python tests/affected.py
 
-ci: lint test ## what continuous integration runs
+ci: lint test test-thorough ## what continuous integration runs
 
 new: $(INSTALLED) ## a new connector in connectors/, from four questions (or ARGS="--product ...")
 	@$(BIN)/dsr connector new $(ARGS)

@@ -12,7 +12,7 @@ import time_machine
 
 from dsr_sdk import Request, RequestError
 from dsr_sdk.host import Host
-from dsr_sdk.host.cases.deadlines import CLOCKS, US_STATES, Clock, clock_of, due, extended, regime_of
+from dsr_sdk.host.cases.deadlines import CLOCKS, READ_AT_SOURCE, US_STATES, Clock, clock_of, due, extended, regime_of
 from dsr_sdk.host.cases.verification import Method
 from dsr_sdk.host.cases.workflow import Reason
 from dsr_sdk.host.settings import WorkflowSettings
@@ -148,6 +148,15 @@ def test_every_clock_is_that_of_the_reference() -> None:
     assert "15 days +15" in laws["tw_pdpa"]["access"]
     assert laws["in_dpdp"]["grievance_max"].startswith("90 days")
     assert laws["br_lgpd"]["access_full"].startswith("15 days")
+
+
+def test_what_was_read_at_the_source_is_told() -> None:
+    """The constant says what the reference says (P: primary text read), and the page says the same."""
+    rows = json.loads(shared("reference", "deadlines.json").read_text())["regimes"]
+    assert {name for name, row in rows.items() if row.get("conf", "").startswith("P")} == {regime.value for regime in READ_AT_SOURCE}
+    page = (Path(__file__).parents[2] / "docs" / "workflow.md").read_text()
+    told = page.partition("Read at the source")[2].partition("**All others")[0]
+    assert set(re.findall(r"`(\w+)`", told)) == {regime.value for regime in READ_AT_SOURCE}
 
 
 def span(text: str) -> str:

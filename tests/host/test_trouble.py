@@ -532,7 +532,7 @@ def test_no_trace_of_a_person_or_a_secret(sqlite_world: World, caplog: pytest.Lo
     os.environ["TOY_TOKEN"] = secret
     caplog.set_level(logging.DEBUG)
     for name in ("httpx", "httpcore", "sqlalchemy", "dsr_sdk", "vcr", "asyncio"):
-        logging.getLogger(name).setLevel(logging.DEBUG)
+        caplog.set_level(logging.DEBUG, logger=name)
     person = Person(CANARY, user_id="u-canary-99", first_name="Canaria")
     crm = world.add("crm", Toy, None, person, token="env:TOY_TOKEN")
     crm.token = secret

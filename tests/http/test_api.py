@@ -428,7 +428,7 @@ def test_nothing_is_said_of_persons_and_secrets(kind: str, caplog: pytest.LogCap
     """Over a real connection, at DEBUG, for every failure: neither logs nor errors nor their causes repeat an id, a query, a header or a key."""
     caplog.set_level(logging.DEBUG)
     for name in ("httpx", "httpcore", "httpcore.http11", "httpcore.connection", "vcr"):
-        logging.getLogger(name).setLevel(logging.DEBUG)
+        caplog.set_level(logging.DEBUG, logger=name)
     with serve(Misbehaving()) as server:
         http = make(base_url=server.url, allow_private_hosts=True, auth=BearerAuth(SecretStr("s3cret-key")), retry=RetryPolicy(attempts=1))
         caught: Any = None

@@ -18,7 +18,7 @@ from dsr_sdk.request import Regime, Request, RequestType
 if TYPE_CHECKING:
     from dsr_sdk.host.settings import WorkflowSettings
 
-__all__ = ["CLOCKS", "US_STATES", "Clock", "Due", "clock_of", "due", "extended", "regime_of"]
+__all__ = ["CLOCKS", "READ_AT_SOURCE", "US_STATES", "Clock", "Due", "clock_of", "due", "extended", "regime_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,23 @@ CLOCKS: dict[Regime, Clock] = {
     Regime.TR_KVKK: Clock("30 days", None, "KVKK art. 13(2)"),
     Regime.NZ_PA2020: Clock("20 bdays", None, "Privacy Act 2020 s. 44"),
 }
+
+READ_AT_SOURCE = frozenset(
+    {
+        Regime.EU_GDPR,
+        Regime.UK_GDPR,
+        Regime.US_CA_CCPA,
+        Regime.US_CA_DELETE_ACT,
+        Regime.US_NJ,
+        Regime.BR_LGPD,
+        Regime.CA_PIPEDA,
+        Regime.CH_FADP,
+        Regime.IN_DPDP,
+        Regime.TW_PDPA,
+    }
+)
+"""Laws of which the text that sets the time, or the regulator's page about it, was read. The others rest on secondary texts: check before you
+rely on one."""
 
 _DEFAULT = Clock("1 months", None, "no law is known: the shortest that is common")
 _OPT_OUTS = (RequestType.DO_NOT_SELL, RequestType.DO_NOT_MAIL)
