@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 CONNECTORS := $(wildcard connectors/*/pyproject.toml)
 INSTALLED := $(VENV)/.installed
 
+# Compiled modules are kept even where the surroundings forbid it: the tests start hundreds of processes, and each would compile everything anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help demo portal test browser lint check ci new bench screenshots docs clean
 

@@ -435,6 +435,7 @@ def test_every_page_is_looked_at(scene: Scene) -> None:
     assert not set(visits(scene)) & set(NOT_PAGES)
 
 
+@pytest.mark.timeout(900)  # some seventy pages, each read four times over, in a browser that shares two cores with others
 @pytest.mark.parametrize("width", [1280, 380])
 def test_nothing_keeps_anybody_out(scene: Scene, browse: Callable[..., Page], rendered: set[str], width: int) -> None:
     """No serious finding by WCAG 2.2 A and AA, folded or not, light or dark; no page wider than the screen; and no template left unseen."""
