@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import importlib
 import inspect
 import sys
@@ -135,11 +137,20 @@ def _caught() -> dict[str, list[str]]:
     for mutation in tests.MUTATIONS:
         wrong = next(one for one in (mutation.sandbox, mutation.connector) if one is not None and one not in right)
         about = inspect.cleandoc(wrong.__doc__ or "")
-        code = f"```py\n{inspect.getsource(wrong)}```\n"
+        code = f"```py\n{_classes(wrong.__module__)[wrong.__name__]}```\n"
         found.setdefault(mutation.check, []).append(f"\n### {wrong.__name__}\n\n{about} It says: *{_plain(mutation.said)}*.\n\n{code}")
     for check, said in _in_files(tests):
         found.setdefault(check, []).append(f"- It has to say: *{_plain(said)}*.\n")
     return {check: ["\n", *rows] if rows[0].startswith("- ") else rows for check, rows in found.items()}
+
+
+@functools.cache
+def _classes(module: str) -> dict[str, str]:
+    """The code of every class of a module; `inspect.getsource` would parse the whole module for each of a hundred."""
+    lines = inspect.getsource(importlib.import_module(module)).splitlines(keepends=True)
+    tree = ast.parse("".join(lines))
+    starts = {one.name: min([one.lineno, *(mark.lineno for mark in one.decorator_list)]) for one in tree.body if isinstance(one, ast.ClassDef)}
+    return {one.name: "".join(lines[starts[one.name] - 1 : one.end_lineno]) for one in tree.body if isinstance(one, ast.ClassDef)}
 
 
 def _in_files(tests: ModuleType) -> Iterator[tuple[str, str]]:
