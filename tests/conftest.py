@@ -1,7 +1,8 @@
-"""Which tests are thorough: they say the same again on a second database, or in a browser, and take longer than all the others together.
+"""Which tests are thorough: they say the same again on a second database, in a browser, or of a whole example, and take longer than all others.
 
 ``make test`` runs the others, in a few minutes; ``make test-thorough`` runs these; continuous integration runs both, and so does plain
-``pytest``. What depends on locking, on SQL or on a crash is run on both databases by ``make test``, too.
+``pytest``. What depends on locking, on SQL or on a race is run on both databases by ``make test``, too. A single test is marked where it
+stands; here is what whole folders have in common.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import pytest
 BROWSER = frozenset({"browse", "chromium", "walk", "scene"})
 """Fixtures that start a browser."""
 
-BOTH = ("test_processing", "test_workflow", "test_outbox")
-"""Modules of ``tests/host`` whose tests run on PostgreSQL in the quick half as well: races, locks, kills."""
+BOTH = ("test_workflow", "test_outbox")
+"""Modules of ``tests/host`` whose tests run on PostgreSQL in the quick half as well."""
+
+RACES = ("two_", "at_once", "against", "another_process", "under_way", "killed")
+"""Words in the names of further tests that do: races and crashes, where one database is not like the other."""
 
 PAGES = frozenset(
     {
@@ -34,8 +38,15 @@ PAGES = frozenset(
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is thorough."""
     for item in items:
-        folder, module = item.path.parent.name, item.path.stem
-        second = folder in ("host", "copy") and "postgresql" in item.name and module not in BOTH
-        pages = folder == "portal" and module in PAGES
-        if second or pages or module == "test_distributed" or BROWSER & set(getattr(item, "fixturenames", ())):
+        if _again(item) or item.path.stem == "test_distributed" or BROWSER & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.thorough)
+
+
+def _again(item: pytest.Item) -> bool:
+    """Whether it says on PostgreSQL, or on a page, what another test says already."""
+    folder, module = item.path.parent.name, item.path.stem
+    if folder == "portal" and module in PAGES:
+        return True
+    if "postgresql" not in item.name or module in BOTH:
+        return False
+    return folder == "copy" or module == "test_kill" or (folder == "host" and not any(word in item.name for word in RACES))

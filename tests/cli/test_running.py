@@ -165,7 +165,7 @@ def test_progress_lines(dsr: Dsr, shop: SandboxServer, monkeypatch: pytest.Monke
     assert "carrying out shop: 3 of 3" in ran.err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.thorough)])
 def test_ctrl_c_stops_gently(dsr: Dsr, shop: SandboxServer, number: signal.Signals) -> None:
     """What is under way is finished and recorded; the exit code is 130; the next run goes on, and nothing happens twice."""
     shop.sandbox.seed([])

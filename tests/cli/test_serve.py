@@ -66,7 +66,7 @@ def get(url: str) -> str:
         return text
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.thorough)])
 def test_it_serves_and_ends_gently(desk: Dsr, how: signal.Signals) -> None:
     """The link of the first start makes the first administrator; a signal ends it with 0 and no traceback."""
     with served(desk) as (process, told):
@@ -97,6 +97,7 @@ def test_what_was_decided_is_carried_out_by_the_engine(desk: Dsr) -> None:
     assert "sent" in desk("outbox", "list", number).out
 
 
+@pytest.mark.thorough
 def test_on_postgresql(desk: Dsr, postgres_url: str) -> None:
     """The same over a PostgreSQL ledger."""
     path = desk.directory / "dsr.toml"

@@ -105,6 +105,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "site"
 
 
+@pytest.mark.thorough
 def test_site_is_whole(site: Path) -> None:
     """The site builds without a broken link, has every page, and the API reference was made from the docstrings."""
     for page in DOCS.rglob("*.md"):
@@ -116,6 +117,7 @@ def test_site_is_whole(site: Path) -> None:
     assert "did you mean" not in connector  # sources are not shown
 
 
+@pytest.mark.thorough
 def test_site_loads_nothing_from_elsewhere(site: Path) -> None:
     """No page of the site loads a font, a script, a style or a picture from another host."""
     for page in site.rglob("*.html"):

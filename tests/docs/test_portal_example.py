@@ -29,6 +29,7 @@ def set_up(place: Path, *more: str) -> str:
     return done.stdout
 
 
+@pytest.mark.thorough
 def test_it_shows_every_type_and_stage_and_twice_is_once(tmp_path: Path) -> None:
     """Five types, four stages, one overdue, one unverified, one duplicate, one with evidence, one unread answer; nothing is made twice."""
     said = set_up(tmp_path)
@@ -57,6 +58,7 @@ def test_it_shows_every_type_and_stage_and_twice_is_once(tmp_path: Path) -> None
     assert len(list((tmp_path / "mail").iterdir())) == letters
 
 
+@pytest.mark.thorough
 def test_it_serves_until_it_is_told_to_end(tmp_path: Path) -> None:
     """The portal answers where it says; a signal ends everything it has started."""
     process = subprocess.Popen([*EXAMPLE, "--place", str(tmp_path), "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -597,6 +597,7 @@ def examples(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
 class TestVendors:
     """The vendors' own descriptions, and what they really answered."""
 
+    @pytest.mark.thorough
     def test_every_description_is_read_and_compiled(self) -> None:
         """All descriptions load, every schema in them compiles, in reasonable time, and no finding repeats a value or a foreign name."""
         assert SHARED is not None

@@ -102,7 +102,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Fresh:
     return Fresh(tmp_path_factory.mktemp("fresh") / "venv")
 
 
-@pytest.fixture(scope="module", params=["outside", "inside"])
+@pytest.fixture(scope="module", params=["outside", pytest.param("inside", marks=pytest.mark.thorough)])
 def project(request: pytest.FixtureRequest, fresh: Fresh, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new connector, installed: in somebody's own folder, and in a copy of ``connectors/``."""
     base = tmp_path_factory.mktemp(request.param)
