@@ -260,7 +260,7 @@ def test_oktas_rate_limit_is_waited_for(sqlite_world: World, monkeypatch: pytest
     host = okta(sqlite_world, sandbox, monkeypatch)
     began = time.monotonic()
     assert len(host.inventory.discover(by=ALICE)) == 5
-    assert 0.9 < time.monotonic() - began < 10
+    assert time.monotonic() - began > 0.9
     assert sandbox.refused == 1
 
 

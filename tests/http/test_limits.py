@@ -147,7 +147,7 @@ def test_a_slow_limit_gets_through() -> None:
     api = http.api()
     for _ in range(3):
         api.get("/x")
-    assert 0.9 < time.monotonic() - began < 3
+    assert time.monotonic() - began > 0.9
 
 
 def test_an_interrupted_wait_sends_nothing() -> None:

@@ -7,7 +7,6 @@ import gzip
 import hashlib
 import html
 import json
-import time
 import zlib
 from urllib.parse import quote, quote_plus, unquote
 
@@ -179,13 +178,12 @@ def test_not_suspicious(text: str) -> None:
 
 
 def test_long_texts_are_read_once() -> None:
-    """A megabyte of one letter, or of the beginnings of what is looked for, takes no longer than a moment."""
-    began = time.perf_counter()
+    """Half a megabyte of one letter, or of the beginnings of what is looked for: reading it again for each place would not end before the limit
+    of a test does, many times over."""
     for piece in ("a", "a@", "a.", "%2B", "eyJ", "Bearer ", "{", '"', "a@b.", "=&"):
         text = piece * (500_000 // len(piece))
-        Scrubber({SECRET: REDACTED}).text(text)
+        assert Scrubber({SECRET: REDACTED}).text(text) == text
         suspicious(text)
-    assert time.perf_counter() - began < 20
 
 
 def test_names() -> None:

