@@ -110,6 +110,7 @@ class Holds:
         scope: Whether it belongs to the account or is app data; a deletion of app data leaves account resources alone.
         exported: Whether a copy contains it. A resource that is not exported needs an `excuse`.
         erased_with: The resource whose erasure takes this one along: it needs no match of its own.
+        title: What people call such records, in the plural (``payments``); without one, letters say the resource's name.
     """
 
     resource: str
@@ -121,6 +122,7 @@ class Holds:
     exported: bool = True
     excuse: str = ""
     erased_with: str | None = None
+    title: str = ""
 
     def __post_init__(self) -> None:
         if self.on_erase not in (Erased, Anonymized, Retained):

@@ -8,6 +8,8 @@ one vendor cannot reach another's connector, whichever data sources come and go 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,8 +21,8 @@ import pluggy
 from pydantic import SecretStr, ValidationError
 
 from dsr_sdk import hookspecs
-from dsr_sdk.connector import Connector
-from dsr_sdk.errors import ConfigError, ContractError, DsrError
+from dsr_sdk.connector import Connector, ConnectorConfig
+from dsr_sdk.errors import ConfigError, ContractError, DsrError, TransientError
 from dsr_sdk.secret import resolve
 
 __all__ = ["CONNECTORS", "PLUGINS", "Available", "DataSource", "Registry"]
@@ -51,12 +53,14 @@ class DataSource:
     Attributes:
         after: Data sources (by name) whose erasures come first.
         threads: How many calls may be under way at once.
+        account: Tells which account it leads to: connector, base URL and settings, without secrets, in a hash. Empty when nobody knows.
     """
 
     name: str
     connector: Connector
     after: tuple[str, ...] = ()
     threads: int = 8
+    account: str = ""
 
 
 class Registry:
@@ -223,7 +227,7 @@ class Registry:
             raise
         except Exception as error:  # noqa: BLE001 - an author's __init__ must not take the host along
             raise ContractError(f"the connector {slug!r} cannot be made: {type(error).__name__}", source=name) from None
-        source = DataSource(name, connector, after, min(threads, connector.connections or threads))
+        source = DataSource(name, connector, after, min(threads, connector.connections or threads), _account(slug, config))
         manager = _manager()
         for known, plugin in self.manager.list_name_plugin():
             manager.register(plugin, known)
@@ -239,15 +243,21 @@ class Registry:
         self.sources = {other: source for other, source in self.sources.items() if other != name}
         self._managers = {other: manager for other, manager in self._managers.items() if other != name}
 
-    def caller(self, hook: str, source: str) -> Callable[..., Any]:
+    def caller(self, hook: str, source: str, connector: Connector | None = None) -> Callable[..., Any]:
         """The hook as one data source answers it: no other source's connector is near, the host's wrappers stand around it.
+
+        Args:
+            connector: Whose answer is wanted, for a caller who holds a connection of its. None for whatever is configured now.
 
         Raises:
             ConfigError: The data source was taken out.
+            TransientError: It was set up anew, with another connector than the one wanted.
         """
         manager = self._managers.get(source)
         if manager is None:
             raise ConfigError("this data source is not configured any more", source=source)
+        if connector is not None and not manager.is_registered(connector):
+            raise TransientError("was set up anew at this moment", source=source)
         caller: Callable[..., Any] = getattr(manager.hook, hook)
         return caller
 
@@ -330,6 +340,29 @@ def _configured(connector: type[Connector], name: str, settings: Mapping[str, An
         known = ", ".join(connector.Config.model_fields)
         field = f"sources.{name}.{where}" if where else f"sources.{name}"
         raise ConfigError(said, field=field, fix=f"settings of {connector.slug}: {known}") from None
+
+
+_NO_ACCOUNT = ("allow_private_hosts",)
+"""Settings that lead nowhere else, whatever they say."""
+
+
+def _account(slug: str, config: ConnectorConfig) -> str:
+    """Which account a data source leads to, in 32 hex digits. A secret may be rotated, and an update may bring settings of its own: what is left
+    at its default counts for nothing."""
+    fields = type(config).model_fields
+    hidden = {name for name, info in fields.items() if _is_secret(info.annotation)} | set(_NO_ACCOUNT)
+    told = config.model_dump(exclude=hidden, exclude_defaults=True)
+    if isinstance(told.get("base_url"), str):
+        told["base_url"] = told["base_url"].rstrip("/")
+    text = json.dumps([slug, told], default=_plain, separators=(",", ":"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _plain(value: Any) -> Any:
+    """A setting that JSON does not know; the same in every process, whatever order a set comes in, and without a secret that hides deeper down."""
+    if isinstance(value, set | frozenset):
+        return sorted(str(item) for item in value)
+    return str(value)
 
 
 def _is_secret(annotation: Any) -> bool:

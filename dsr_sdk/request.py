@@ -15,13 +15,17 @@ from dsr_sdk._model import Model
 from dsr_sdk.errors import MissingIdentityError, RequestError
 from dsr_sdk.identity import AnyIdentity, ControllerId, Email, Identity, Name, Phone, VendorId
 
-__all__ = ["CASE_NUMBER", "Channel", "EmailEvidence", "Regime", "Request", "RequestType", "Scope", "Subject", "new_case_number"]
+__all__ = ["CASE_NUMBER", "CORRECTION", "Channel", "EmailEvidence", "Regime", "Request", "RequestType", "Scope", "Subject", "new_case_number"]
 
 _I = TypeVar("_I", bound=Identity)
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base 32: no I, L, O, U, so a number survives being read aloud
 CASE_NUMBER = re.compile(rf"DSR(-[{_ALPHABET}]{{4}}){{4}}")
 """What a case number looks like: ``DSR-7K2M-0QXN-V4TB-91HC``, 80 random bits, derived from nothing."""
+
+
+CORRECTION = "correction"
+"""The custom field that says, of a right to edit, what is wrong and what it should be."""
 
 
 def new_case_number() -> str:
@@ -236,7 +240,8 @@ class Request(Model):
         case: The case number, random unless given.
         reference: The caller's own id of the request; submitting the same reference twice gives the same case.
         received_at: When it was received (with time zone): deadlines count from here.
-        custom_fields: What a controller's own form asks beyond this, at most 50 fields.
+        custom_fields: What a controller's own form asks beyond this, at most 50 fields. ``correction`` is what a right to edit is about: what
+            is wrong, and what it should be.
         email_evidence: The last e-mails from the company in the person's mailbox, the newest first; of more than three the newest stay.
         language: BCP 47 tag of the language to answer in.
     """

@@ -2,7 +2,8 @@
 
 Six vendors' sandboxes, a vendor that takes letters, a paper archive, a mail server on loopback that keeps every mail, two accounts, and
 requests of every type at every stage. Everything stands in ``.demo/portal/`` and is kept from one start to the next; ``--fresh`` begins anew.
-The sandboxes begin anew each time.
+The sandboxes begin anew each time, and what was erased in them before is erased again. What takes a vendor days takes seconds, so that every
+request can be seen to its end: see ``days.py``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 
+from days import NOTICE, Days, replay
 from stage import DSR, MAIL, ROOT, SOURCES, mail_server, sandboxes, say
 
 from dsr_sdk import Request
@@ -40,6 +42,9 @@ PEOPLE = {
 WORKFLOW = """
 [workflow]
 public_url = "{url}"
+
+[portal]
+notice = "{notice}"
 
 [privacy_center]
 title = {{ en = "Your privacy at Example GmbH", de = "Ihr Datenschutz bei der Example GmbH" }}
@@ -137,7 +142,7 @@ class Examples:
         case, fresh = self.request("closed", "deletion", "alan", days=9, country="DE")
         if not fresh:
             return
-        # Those that answer at once: the others' jobs take days.
+        # Those that answer at once: the others' jobs take days, and nobody lets them pass yet.
         self.host.workflow.accept(case, by=ALICE, sources=["stripe", "hubspot", "newsletter", "archive"])
         self.host.processing.search(case, wait=5)
         self.give_free(case)
@@ -224,9 +229,11 @@ def main() -> int:
     with mail_server(place / "mail") as mail_port, sandboxes(place) as urls:
         port = port_near(options.port)
         url = f"http://127.0.0.1:{port}"
+        vendors = config.read_text(encoding="utf-8")
         with config.open("a", encoding="utf-8") as file:
-            file.write(SOURCES + MAIL.format(port=mail_port, agent=ALICE) + WORKFLOW.format(url=url))
+            file.write(SOURCES + MAIL.format(port=mail_port, agent=ALICE) + WORKFLOW.format(url=url, notice=NOTICE))
         with Host.open(config) as host:
+            replay(host, urls, vendors, place / "secrets")
             made = accounts(host)
             count = Examples(host, place / "mail").load()
         sys.stdout.write(f"{', '.join(urls)}: ready. {count} requests, in {time.monotonic() - started:.1f} s\n")
@@ -236,17 +243,23 @@ def main() -> int:
             sys.stdout.write(f"{account:20} {made.get(account, again)}\n")
         sys.stdout.write(f"\nportal       {url}\npublic form  {url}/privacy\nmails        {place / 'mail'} (none leaves this machine)\n")
         sys.stdout.write(f"on the line  dsr --config {config} case list\n")
+        sys.stdout.write("\nIn this example the vendors' days pass in seconds: wait a moment where the page says that it waits.\n")
         sys.stdout.flush()
         if options.no_serve:
             return 0
         serve = [DSR, "--config", config, "serve", "--port", str(port), *(["--open"] if options.open else [])]
         process = subprocess.Popen(serve)
-        try:
-            return process.wait()
-        except KeyboardInterrupt:  # a terminal's Ctrl-C has reached it too; a signal to us alone has not
-            process.send_signal(signal.SIGTERM)
-            process.wait(40)
-            return 0
+        with Host.open(config) as beside:
+            days = Days(beside, urls)
+            days.start()
+            try:
+                return process.wait()
+            except KeyboardInterrupt:  # a terminal's Ctrl-C has reached it too; a signal to us alone has not
+                process.send_signal(signal.SIGTERM)
+                process.wait(40)
+                return 0
+            finally:
+                days.end()
 
 
 if __name__ == "__main__":

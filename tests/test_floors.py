@@ -258,7 +258,7 @@ def test_public_module_says_what_it_offers(name: str) -> None:
         if isinstance(target, ast.Name)
     }
     for node in ast.walk(_tree(PUBLIC[name])):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             defined.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             defined |= {alias.asname or alias.name for alias in node.names}

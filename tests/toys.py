@@ -75,6 +75,7 @@ class ToyVendor(Sandbox):
         self.batches: list[int] = []
         self.token: str | None = None
         self.jobs_finish = True
+        self.jobs_fail = False
         self.clash = False
         self._numbers = itertools.count(1)
 
@@ -153,6 +154,8 @@ class ToyVendor(Sandbox):
     @route("GET", "/v1/jobs/{id}")
     def job(self, call: Call) -> Answer:
         job = self.jobs[call.ids["id"]]
+        if self.jobs_fail:
+            return Answer.json({**job, "status": "failed"})
         if self.jobs_finish and job["status"] == "running":
             job["status"] = "done"
             for id_ in job["ids"]:

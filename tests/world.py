@@ -29,7 +29,7 @@ from dsr_sdk.testing import Person, Sandbox, transport
 from tests.postgres import PostgresServer
 from tests.toys import ToyVendor
 
-__all__ = ["FAST", "World", "deletion", "ended", "memory", "point", "shared_database", "sqlite_world", "world", "world_template"]
+__all__ = ["FAST", "World", "deletion", "ended", "memory", "point", "shared_database", "sqlite_world", "staff", "world", "world_template"]
 
 FAST = Options(
     attempts=3, backoff=timedelta(milliseconds=5), longest_backoff=timedelta(milliseconds=20), group_seconds=0.005, pending_for=timedelta(days=60)
@@ -56,6 +56,12 @@ def point(name: str, loaded: Any) -> EntryPoint:
 def deletion(email: str = "ada@example.com", **more: Any) -> Request:
     """A request to erase somebody."""
     return Request.parse({"type": "deletion", "subject": {"email": email}, **more})
+
+
+def staff(host: Host, *accounts: str) -> None:
+    """Accounts that requests can be given to: the first an admin's."""
+    for number, account in enumerate(accounts):
+        host.accounts.create(account, account.partition("@")[0].capitalize(), "agent" if number else "admin", by="tests")
 
 
 class World:

@@ -62,20 +62,17 @@ def add(
         raise typer.BadParameter("whoever is invited chooses the password", param_hint="--invite")
     given = None if invite or no_password else _password(password_file)
     with opened(ctx) as host:
-        made = host.accounts.create(account, name or account, role_, given, by=agent(by))
-        link = _link(host, host.accounts.invite(made.account, by=agent(by))) if invite else None
+        if invite:
+            made, link = host.accounts.add(account, name or account, role_, by=agent(by))
+        else:
+            made, link = host.accounts.create(account, name or account, role_, given, by=agent(by)), ""
     if json:
-        output.as_json(_json(made) | {"invitation": link})
+        output.as_json(_json(made) | {"invitation": link or None})
         return
     output.say(f"{made.account} is {output.words(made.role.value)}")
     if link:
         output.say(link)
         output.note("the link is good once, within three days; whoever has it chooses the password")
-
-
-def _link(host: Host, token: str) -> str:
-    workflow = host.config.workflow
-    return f"{workflow.public_url if workflow is not None else ''}/join/{token}"
 
 
 def _password(place: str | None) -> str:
@@ -174,7 +171,7 @@ def password(
             host.accounts.set_password(account, given, by=agent(by))
             _told(ctx, host, account, json=json)
             return
-        link = _link(host, host.accounts.invite(account, by=agent(by)))
+        link = host.accounts.invite_link(account, by=agent(by))
     output.as_json({"account": account, "invitation": link}) if json else output.say(link)
 
 

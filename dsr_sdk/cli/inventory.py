@@ -55,7 +55,7 @@ def list_(
     """List the systems, and how each takes part in request handling."""
     with opened(ctx) as host:
         rows = host.inventory.systems(handling=True if handling else None, category=category, text=text, proposed=proposed)
-        offered = {row.name: host.inventory.offered(row.name) for row in rows if row.offered}
+        offered = {row.name: _offered(host, row.name) for row in rows if row.offered}
     if json:
         output.as_json({"systems": [systems.system_json(row) for row in rows]})
         return
@@ -64,15 +64,20 @@ def list_(
         for row in rows:
             if row.broken:
                 output.say(output.clean(f"{row.name}: {row.broken}"))
-        for name, one in offered.items():
-            if one is not None:
-                output.say(
-                    output.clean(
-                        f"{name}: a colleague proposes {one.connector} ({', '.join(one.settings)}): {ctx.obj.line(f'inventory take {name}')}"
-                    )
-                )
+        for name, what in offered.items():
+            output.say(output.clean(f"{name}: a colleague proposes {what}: {ctx.obj.line(f'inventory take {name}')}"))
     else:
         output.note("nothing" if proposed or handling or category or text else f"no system yet; next: {ctx.obj.line('inventory catalogue')}")
+
+
+def _offered(host: Host, name: str) -> str:
+    from dsr_sdk.errors import DsrError
+
+    try:
+        found = host.inventory.offered(name)
+    except DsrError as error:  # of one: the others are not to wait for it
+        return f"settings that cannot be taken ({error})"
+    return f"{found.connector} ({', '.join(found.settings)})" if found else "nothing any more"
 
 
 def catalogue(

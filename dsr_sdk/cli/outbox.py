@@ -100,8 +100,7 @@ def resend(ctx: typer.Context, id_: MailId, by: By = "", json: Json = False) -> 
     """Send a mail again that is in doubt or failed. If it was sent after all, it arrives twice, under one Message-ID."""
     with opened(ctx) as host:
         host.outbox.resend(id_, by=agent(by))
-        if host.outbox.get(id_).kind != "reply":  # a reply leaves with the closing of its case
-            progress.gently(host, lambda: host.outbox.send(id_))
+        progress.gently(host, lambda: host.outbox.send(id_))
         _tell(host, id_, json=json)
 
 
@@ -110,4 +109,4 @@ def _tell(host: Host, id_: int, *, json: bool) -> None:
     if json:
         output.as_json(_json(mail))
     else:
-        output.say(f"mail {id_}: {mail.state.value}" + (f"; next: dsr case close {mail.case}" if mail.kind == "reply" else ""))
+        output.say(f"mail {id_}: {mail.state.value}")

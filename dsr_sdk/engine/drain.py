@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 
 from dsr_sdk.engine.perform import Performer
 from dsr_sdk.engine.settle import Settled, Settler
-from dsr_sdk.engine.work import EFFECTS, Acted, Broke, Options, Result, Unit, units
+from dsr_sdk.engine.work import EFFECTS, Acted, Broke, Options, Result, Unit, elsewhere, units
 from dsr_sdk.errors import AuthError, ConfigError, DsrError, LedgerError
 from dsr_sdk.ledger.book import Book
 from dsr_sdk.ledger.database import LedgerBusy, reading, writing
@@ -226,7 +226,8 @@ class Drain:
                     self._flying.pop(result.task.id, None)
             if claim:
                 claimed = self._set_aside(connection, self._due(connection, now), book)
-            effects = [task for task in claimed if task.action in EFFECTS and task.state != "pending"]
+            # What is refused unbegun (see `Performer.perform`) leaves no intent behind: nobody must ask a vendor later what became of it.
+            effects = [task for task in claimed if task.action in EFFECTS and task.state != "pending" and not elsewhere(task, self._source)]
             self._ledger.tasks.begin(connection, effects, now)
             self._ledger.write(connection, book)
             self._on_step("before commit")
@@ -248,7 +249,11 @@ class Drain:
         )
 
     def _set_aside(self, connection: Connection, due: Sequence[Task], book: Book) -> list[Task]:
-        """Letters that a crash overtook while they were being handed over: only a person can find out whether they left. Never sent twice."""
+        """Letters that a crash overtook while they were being handed over: only a person can find out whether they left. Never sent twice.
+        And letters that somebody has cancelled since they were read: they are left alone."""
+        letters = {task.id for task in due if task.action == "email"}
+        gone = letters - self._ledger.tasks.hold(connection, letters, ("ready", "acting"))
+        due = [task for task in due if task.id not in gone]
         doubtful = [task for task in due if task.action == "email" and task.state == "acting" and task.step == "handover"]
         message = "the process ended while the letter was being handed to the mail server: see whether it was sent, then confirm or resend"
         error = {"class": "InDoubt", "acts_next": "operator", "message": message}
@@ -289,7 +294,7 @@ class Drain:
         return results
 
     def _halting(self) -> bool:
-        return self._halted.is_set() or self._stop.is_set()
+        return self._halted.is_set() or self._stop.is_set() or self._registry.sources.get(self._source.name) is not self._source
 
     def _watch(self, results: Sequence[Result]) -> None:
         """Count operator errors in a row; at the limit the source is left alone: hammering a vendor with a wrong key locks accounts.

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsr_sdk.engine.work import EFFECTS, Acted, Broke, Exported, Found, Result, Sent, Unit, identities_of, match_from_json
-from dsr_sdk.errors import ConfigError, ContractError, DsrError, LedgerError, RejectedError, UnsupportedError
+from dsr_sdk.engine.work import EFFECTS, Acted, Broke, Exported, Found, Result, Sent, Trust, Unit, elsewhere, identities_of, match_from_json
+from dsr_sdk.errors import ApprovalError, ConfigError, ContractError, DsrError, LedgerError, RejectedError, UnsupportedError
 from dsr_sdk.http import Api, SourceHttp
 from dsr_sdk.ledger.database import reading, writing
 from dsr_sdk.ledger.spool import SpoolWriter
 from dsr_sdk.ledger.store import Ledger
-from dsr_sdk.ledger.tasks import Task
+from dsr_sdk.ledger.tasks import Task, json_text
 from dsr_sdk.registry import DataSource, Registry
-from dsr_sdk.request import RequestType, Subject
+from dsr_sdk.request import Request, RequestType, Subject
 from dsr_sdk.result import Absent, Erased, Match, Outcome, Record, Retained
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
     from dsr_sdk.mail.post import Post
 
 __all__ = ["Performer", "spool_path"]
@@ -42,6 +43,7 @@ class Performer:
         spool: Where exported records are written, sealed.
         post: How letters are sent; None when mail is not configured.
         on_step: Told the name of every step of the journal (tests kill the process there).
+        trust: How far the identities of requests are trusted, see `Planner`: a letter names nobody whom a search would leave out.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Performer:
         spool: Path,
         post: Post | None = None,
         on_step: Callable[[str], None] = lambda step: None,
+        trust: Callable[[Connection, Mapping[str, Request]], Mapping[str, Trust]] = lambda connection, requests: {},
     ) -> None:
         self.source = source
         self.connector = source.connector
@@ -63,9 +66,14 @@ class Performer:
         self._spool = spool
         self._post = post
         self._on_step = on_step
+        self._trust = trust
 
     def perform(self, unit: Unit) -> list[Result]:
-        """Carry out a unit: one result for each of its tasks, in order. Never raises for what a connector does."""
+        """Carry out a unit: one result for each of its tasks. Never raises for what a connector does."""
+        refused: list[Result] = [Broke(task, self._moved(task)) for task in unit.tasks if elsewhere(task, self.source)]
+        if refused:
+            rest = [task for task in unit.tasks if not elsewhere(task, self.source)]
+            return [*refused, *(self.perform(Unit(unit.action, rest, unit.poll)) if rest else ())]
         try:
             return self._dispatch(unit)
         except DsrError as error:
@@ -78,6 +86,15 @@ class Performer:
             return [Broke(task, error) for task in unit.tasks]
         except BaseException as error:  # noqa: BLE001 - a connector's bug, be it sys.exit(), is reported as one and stops only its own task
             return [Broke(task, _bug("poll" if unit.poll else unit.action, error, self.source.name)) for task in unit.tasks]
+
+    def _moved(self, task: Task) -> DsrError:
+        """The ids of one account are other people's in another. Waiting mends nothing: a person searches again, or points it back."""
+        moved = "was pointed at another account since it was searched"
+        if task.action == "verify":
+            fix = "point it back and retry, or go on without this check"
+            return ApprovalError(f"{moved}: a deletion in the one before cannot be verified there", source=self.source.name, fix=fix)
+        fix = "search again and approve what is found, or point it back and retry"
+        return ApprovalError(f"{moved}: what was found in the one before is left alone", source=self.source.name, fix=fix)
 
     def _dispatch(self, unit: Unit) -> list[Result]:
         for task in unit.tasks:
@@ -107,7 +124,8 @@ class Performer:
         return self._http.api(operation_key=key)
 
     def _call(self, hook: str, **arguments: Any) -> Any:
-        return self._registry.caller(hook, self.source.name)(source=self.source.name, **arguments)
+        # This connector and no later one: its connection, and the account that tasks are held against, are this one's.
+        return self._registry.caller(hook, self.source.name, self.connector)(source=self.source.name, **arguments)
 
     # --- searching -----------------------------------------------------------------------------------------------------------------
 
@@ -209,6 +227,8 @@ class Performer:
             raise ConfigError("no mail server is configured", field="mail.host", source=self.source.name, fix="fill in [mail] in dsr.toml")
         with reading(self._ledger.engine) as connection:
             request = self._ledger.cases.requests(connection, [task.case])[task.case]
+            known = self._trust(connection, {task.case: request}).get(task.case)
+        request = request if known is None else known.of(request)
         if request.type is not RequestType.DELETION:
             raise UnsupportedError("letters ask for deletion only", source=self.source.name)
         letter = self._call("dsr_email", subject=request.subject, type=request.type, letterhead=self._post.letterhead)
@@ -227,9 +247,7 @@ class Performer:
 
 def _line(record: Record, source: str) -> bytes:
     try:
-        return json.dumps(
-            {"resource": record.resource, "data": record.data}, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False
-        ).encode()
+        return json_text({"resource": record.resource, "data": record.data}, allow_nan=False).encode()
     except (TypeError, ValueError):
         raise ContractError(f"a record of {record.resource} is not JSON", source=source) from None
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from dsr_sdk.ledger.tasks import json_text
 from dsr_sdk.ledger.vault import Vault
 
 __all__ = ["Deed", "Plan", "PlannedMatch", "PlannedSource", "Standing"]
@@ -62,6 +63,7 @@ class PlannedSource:
         calls: About how many calls acting will take.
         detail: For people: the error, the missing identifier, the vendor written to.
         warnings: What an agent should look at before approving.
+        account: Which account was searched (`DataSource.account`); empty when nothing was found there, or nobody knows.
     """
 
     source: str
@@ -73,6 +75,7 @@ class PlannedSource:
     calls: int = 0
     detail: str = ""
     warnings: tuple[str, ...] = ()
+    account: str = ""
 
     def count(self, *deeds: Deed) -> int:
         """Records behind the matches with these deeds."""
@@ -125,7 +128,7 @@ class Plan:
     def body(self) -> bytes:
         """The plan as JSON, for the ledger (sealed there)."""
         sources = [asdict(source) for source in self.sources]
-        return json.dumps({"type": self.type, "scope": self.scope, "sources": sources, "warnings": self.warnings}, ensure_ascii=False).encode()
+        return json_text({"type": self.type, "scope": self.scope, "sources": sources, "warnings": self.warnings}).encode()
 
     @classmethod
     def from_body(
@@ -186,7 +189,16 @@ def _deed(match: PlannedMatch) -> list[Any]:
 
 
 def plan_hash(vault: Vault, case: str, type_: str, scope: str, sources: tuple[PlannedSource, ...]) -> str:
-    """A keyed hash over what will be executed: case, type, scope, and for every source each match and deed."""
-    deeds = [[source.source, source.connector, source.standing.value, sorted(_deed(match) for match in source.matches)] for source in sources]
+    """A keyed hash over what will be executed: case, type, scope, and for every source its account and each match and deed."""
+    deeds = [
+        [
+            source.source,
+            source.connector,
+            source.standing.value,
+            sorted(_deed(match) for match in source.matches),
+            *([source.account] if source.account else []),  # plans from before accounts were told apart keep their hash
+        ]
+        for source in sources
+    ]
     text = json.dumps([case, type_, scope, deeds], ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     return vault.fingerprint("plan", text).hex()

@@ -7,7 +7,7 @@ with a batch lookup search for many people in one call.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,14 +15,14 @@ from sqlalchemy.engine import Connection
 
 from dsr_sdk.connector import Connector, Process, Verb
 from dsr_sdk.engine.plan import Deed, Plan, PlannedMatch, PlannedSource, Standing, plan_hash
-from dsr_sdk.engine.work import identities_of, match_from_json
+from dsr_sdk.engine.work import Trust, elsewhere, identities_of, match_from_json
 from dsr_sdk.identity import AnyIdentity, ControllerId, VendorId
 from dsr_sdk.ledger.book import Book
 from dsr_sdk.ledger.database import reading, writing
 from dsr_sdk.ledger.store import Ledger
 from dsr_sdk.ledger.tasks import LIVE, NewTask, Task
 from dsr_sdk.registry import DataSource, Registry
-from dsr_sdk.request import Request, RequestType, Scope, Subject
+from dsr_sdk.request import Request, RequestType, Scope
 from dsr_sdk.result import Match, Retained
 
 __all__ = ["Planner", "Trust"]
@@ -39,24 +39,6 @@ KEPT_UNREAD = timedelta(days=1)
 
 LONGEST_CHAIN = 4
 """How many times what one source reveals may open another before planning stops following."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """How far the identities of a request are trusted.
-
-    Attributes:
-        left_out: Nobody knows that they are the person's: nothing is searched with them.
-        unsure: Searched with, and said so.
-    """
-
-    left_out: tuple[AnyIdentity, ...] = field(default=(), repr=False)
-    unsure: tuple[AnyIdentity, ...] = field(default=(), repr=False)
-
-    def of(self, request: Request) -> Request:
-        """The request without what is left out."""
-        known = tuple(identity for identity in request.subject.identities if identity not in self.left_out)
-        return request.model_copy(update={"subject": Subject.model_construct(identities=known)}) if self.left_out else request
 
 
 class Planner:
@@ -158,10 +140,11 @@ class Planner:
 
     def _still_good(self, task: Task, now: datetime) -> bool:
         """Whether a search need not be made again: it is under way, of this very planning, or finished after the last plan was written
-        (planning was interrupted, or a vendor's rate limit let the search through only later)."""
+        (planning was interrupted, or a vendor's rate limit let the search through only later). One of another account never is."""
         if task.state in LIVE:
             return True
-        if task.state != "done" or task.finished_at is None:
+        source = self._registry.sources.get(task.source)
+        if task.state != "done" or task.finished_at is None or (source is not None and elsewhere(task, source)):
             return False
         planned_at = self._planned_at.get(task.case)
         unread = (planned_at is None or task.finished_at > planned_at) and now - task.finished_at < KEPT_UNREAD
@@ -190,7 +173,8 @@ class Planner:
             for number in numbers:
                 request = requests[number]
                 rows = tuple(
-                    _Source(source, request, tasks, halted.get(source.name), self._trusted.get(number, Trust())).planned() for source in chosen
+                    _Source(source, request, tasks, halted.get(source.name), self._trusted.get(number, Trust()), self._since).planned()
+                    for source in chosen
                 )
                 rows += tuple(PlannedSource(name, name, "", Standing.COULD_NOT_CHECK, detail=why) for name, why in broken.items())
                 hash_ = plan_hash(self._ledger.vault, number, request.type.value, request.scope.value, rows)
@@ -225,6 +209,7 @@ class Planner:
 
 _PLACEHOLDER: Any = object()
 _KINDS = {"email": "e-mail address", "phone": "phone number", "controller_id": "customer id", "vendor_id": "id at the vendor"}
+_MOVED = "it was pointed at another account while it was searched: search again"
 
 
 def _usable(connector: Connector, identities: Iterable[AnyIdentity]) -> Iterable[AnyIdentity]:
@@ -245,8 +230,17 @@ def _identities_in(task: Task) -> Iterable[AnyIdentity]:
 class _Source:
     """One data source's part of one case's plan."""
 
-    def __init__(self, source: DataSource, request: Request, tasks: Mapping[tuple[str, str], list[Task]], halted: str | None, trust: Trust) -> None:
+    def __init__(
+        self,
+        source: DataSource,
+        request: Request,
+        tasks: Mapping[tuple[str, str], list[Task]],
+        halted: str | None,
+        trust: Trust,
+        since: datetime,
+    ) -> None:
         self._source = source
+        self._since = since
         self._connector = source.connector
         self._request = request
         self._all = tasks
@@ -296,6 +290,10 @@ class _Source:
         for task in self._tasks:
             if task.action == "find" and task.payload is not None:
                 newest[identities_of(task.payload["identities"])[0].key] = task
+        stale = {key: task for key, task in newest.items() if elsewhere(task, self._source)}
+        if any(task.finished_at is not None and task.finished_at >= self._since for task in stale.values()):
+            return replace(row, standing=Standing.COULD_NOT_CHECK, searched=len(newest), detail=_MOVED)
+        newest = {key: task for key, task in newest.items() if key not in stale}
         if not newest:
             return self._not_searched(row)
         unfinished = [task for task in newest.values() if task.state != "done"]
@@ -308,7 +306,9 @@ class _Source:
             return replace(row, standing=Standing.COULD_NOT_CHECK, matches=(), searched=len(newest), detail=why)
         standing = Standing.FOUND if matches else Standing.NOTHING_FOUND
         calls = self._calls(matches)
-        return replace(row, standing=standing, matches=matches, searched=len(newest), calls=calls, warnings=warnings)
+        told = all(task.payload.get("account") for task in newest.values())
+        account = self._source.account if matches and told else ""
+        return replace(row, standing=standing, matches=matches, searched=len(newest), calls=calls, warnings=warnings, account=account)
 
     def _not_searched(self, row: PlannedSource) -> PlannedSource:
         names = ", ".join(str(kind.model_fields["kind"].default) for kind in self._connector.identified_by)
@@ -354,7 +354,9 @@ class _Source:
         if self._request.type is RequestType.COPY:
             return False
         for task in self._tasks:
-            if task.action in ("erase", "opt_out") and task.payload is not None and (task.payload["resource"], task.payload["id"]) == key:
+            if task.action not in ("erase", "opt_out") or task.payload is None or elsewhere(task, self._source):
+                continue
+            if (task.payload["resource"], task.payload["id"]) == key:
                 if task.state in LIVE:
                     return True
                 if task.state == "done" and task.outcome and task.outcome.get("kind") != "superseded":

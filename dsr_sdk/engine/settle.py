@@ -69,7 +69,28 @@ class Settler:
             self._ledger.cases.set_status(connection, settled.reopened, "approved")
             for case in settled.reopened:
                 book.note(case, "request.reopened", "host", source=self._source.name)
+        self._late(connection, updates, book)
         return settled
+
+    def _late(self, connection: Connection, updates: Sequence[Update], book: Book) -> None:
+        """What a vendor had accepted has failed after somebody went on without waiting for it: the case is open again, until it is mended."""
+        ended = {change.task.case: change.state for change in updates if change.task.action in EFFECTS and change.state in ("done", "failed")}
+        ended |= {change.task.case: change.state for change in updates if change.task.action in EFFECTS and change.state == "failed"}
+        stages = self._ledger.cases.in_workflow(connection, sorted(ended))
+        past = [case for case, stage in sorted(stages.items()) if stage in ("reply", "closed")]
+        late = [case for case in past if ended[case] == "failed"]
+        self._ledger.cases.set_status(connection, late, "approved")
+        for case in late:
+            book.note(case, "request.failed_late", "host", source=self._source.name)
+        opened = [case for case in past if case not in late and self._ledger.cases.get(connection, case).status == "approved"]
+        counts = self._ledger.tasks.live_counts(connection, opened)
+        again = {
+            task.case
+            for task in self._ledger.tasks.of(connection, list(counts), actions=["verify"], opened=False)
+            if (task.outcome or {}).get("kind") == "reappeared"
+        }
+        mended = [case for case, left in counts.items() if not left and case not in again]
+        self._ledger.cases.set_status(connection, mended, "done", closed_at=book.now)
 
     # --- one result ----------------------------------------------------------------------------------------------------------------
 
@@ -111,7 +132,7 @@ class Settler:
             payload = {**task.payload, "left": [match_to_json(match) for match in result.matches]}
             return Update(task, "done", outcome={"kind": kind, "count": count}, payload=payload, count=count, finished_at=book.now)
         book.note(task.case, "source.searched", self._actor, source=task.source, found=count)
-        payload = {**task.payload, "matches": [match_to_json(match) for match in result.matches]}
+        payload = {**task.payload, "matches": [match_to_json(match) for match in result.matches], "account": self._source.account}
         return Update(task, "done", outcome={"kind": "found", "count": count}, payload=payload, count=count, finished_at=book.now)
 
     def _acted(self, result: Acted, book: Book, settled: Settled) -> Update:
@@ -194,13 +215,15 @@ class Settler:
         erased = [case for case in complete if any(_clean(task) for task in by_case[case])]
         if erased:
             self._suppress(connection, erased, book.now)
-            self._ledger.tasks.add(connection, [task for case in erased for task in self._verification(case, by_case[case], book.now)], book.now)
+            checks = [self._verification(case, by_case[case], book.now) for case in erased]
+            self._ledger.tasks.update(connection, [check for check in checks if isinstance(check, Update)])
+            self._ledger.tasks.add(connection, [check for check in checks if isinstance(check, NewTask)], book.now)
         release(connection, self._ledger, self._registry, self._source.name, complete, book.now)
         settled.closed = finish_cases(connection, self._ledger, complete, book)
 
-    def _verification(self, case: str, tasks: Sequence[Task], now: datetime) -> list[NewTask]:
-        if any(task.action == "verify" and task.state in LIVE for task in tasks):
-            return []
+    def _verification(self, case: str, tasks: Sequence[Task], now: datetime) -> Update | NewTask | None:
+        """The check of what was erased, with everything that was ever searched with. One that waits for its time takes the later erasure in, and
+        waits for that, too; one that is due may be under way, with what was known before, so there is another."""
         identities: dict[str, Any] = {}
         for task in tasks:
             if task.action == "find" and task.payload is not None:
@@ -208,11 +231,15 @@ class Settler:
                     if identity["kind"] != "name":
                         identities[repr(sorted(identity.items()))] = identity
         if not identities:
-            return []
+            return None
         scope = next((task.payload.get("scope", "account") for task in tasks if task.action == "find" and task.payload), "account")
         spared = [[task.payload["resource"], task.payload["id"]] for task in tasks if task.action == "erase" and task.payload and not _clean(task)]
-        payload = {"identities": list(identities.values()), "scope": scope, "spared": spared}
-        return [NewTask(case, self._source.name, "verify", "ready", now + self._connector.lag, payload)]
+        payload = {"identities": list(identities.values()), "scope": scope, "spared": spared, "account": self._source.account}
+        at = now + self._connector.lag
+        for task in tasks:
+            if task.action == "verify" and task.state == "ready" and task.next_at is not None and task.next_at > now and not task.attempt:
+                return Update(task, "ready", next_at=at, payload=payload)
+        return NewTask(case, self._source.name, "verify", "ready", at, payload)
 
     def _suppress(self, connection: Connection, cases: Sequence[str], now: datetime) -> None:
         rows = connection.execute(select(case_identities.c.fingerprint, case_identities.c.case).where(case_identities.c.case.in_(cases)))

@@ -14,6 +14,8 @@ from dsr_sdk.connector import Connector
 from dsr_sdk.errors import DsrError
 from dsr_sdk.identity import AnyIdentity
 from dsr_sdk.ledger.tasks import Task
+from dsr_sdk.registry import DataSource
+from dsr_sdk.request import Request, Subject
 from dsr_sdk.result import Match, Outcome
 
 __all__ = [
@@ -26,7 +28,9 @@ __all__ = [
     "Options",
     "Result",
     "Sent",
+    "Trust",
     "Unit",
+    "elsewhere",
     "identities_of",
     "match_from_json",
     "match_to_json",
@@ -119,6 +123,33 @@ class Broke(Result):
     """It did not work, and the error's class says who acts next."""
 
     error: DsrError
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """How far the identities of a request are trusted.
+
+    Attributes:
+        left_out: Nobody knows that they are the person's: nothing is searched with them.
+        unsure: Searched with, and said so.
+    """
+
+    left_out: tuple[AnyIdentity, ...] = field(default=(), repr=False)
+    unsure: tuple[AnyIdentity, ...] = field(default=(), repr=False)
+
+    def of(self, request: Request) -> Request:
+        """The request without what is left out."""
+        known = tuple(identity for identity in request.subject.identities if identity not in self.left_out)
+        return request.model_copy(update={"subject": Subject.model_construct(identities=known)}) if self.left_out else request
+
+
+def elsewhere(task: Task, source: DataSource) -> bool:
+    """Whether what a task is about was found in another account than its data source leads to now, where the same id is somebody else's.
+
+    A search belongs to an account once it is done; a letter names no id, and belongs to none. Tasks of an older ledger do not say, and go on.
+    """
+    known = task.payload.get("account") if isinstance(task.payload, dict) else None
+    return bool(known and source.account and known != source.account)
 
 
 def units(due: Iterable[Task], connector: Connector) -> Iterator[Unit]:

@@ -90,16 +90,16 @@ def _superseded(task: Task, plan: Plan, *, whole: bool) -> bool:
     return any(row.source == task.source and row.standing not in _GAPS for row in plan.sources)
 
 
-_Target = tuple[str, str, str, str, str]
+_Target = tuple[str, str, str, str, str, str]
 
 
 def _failed(connection: Connection, ledger: Ledger, existing: Mapping[str, Sequence[Task]]) -> dict[_Target, Task]:
-    """Failed work of these cases by case, source, action and match."""
+    """Failed work of these cases by case, source, action, match and account: an id of one account means nothing in another."""
     effects = (Deed.ERASE.value, Deed.OPT_OUT.value)
     cases = [case for case, tasks in existing.items() if any(task.state == "failed" and task.action in effects for task in tasks)]
     found = ledger.tasks.of(connection, cases, actions=effects)
     return {
-        (task.case, task.source, task.action, str(task.payload["resource"]), str(task.payload["id"])): task
+        (task.case, task.source, task.action, str(task.payload["resource"]), str(task.payload["id"]), str(task.payload.get("account", ""))): task
         for task in found
         if task.state == "failed" and task.payload is not None
     }
@@ -137,19 +137,21 @@ class _Work:
             return [] if self._has(source, "manual") else [NewTask(case, source, "manual", "pending", None)]
         tasks = []
         for match in row.matches:
+            about = {**match.match, "account": row.account} if row.account else match.match
             if match.deed is Deed.RETAIN:
                 retained = self._registry.sources[source].connector.held(match.resource).retained
                 outcome = outcome_to_json(retained)
-                tasks.append(NewTask(case, source, "erase", "done", None, match.match, match.resource, match.count, outcome))
+                tasks.append(NewTask(case, source, "erase", "done", None, about, match.resource, match.count, outcome))
             elif match.deed not in (Deed.LEAVE, Deed.ALONG):
                 action = match.deed.value
                 state, next_at = self._start(source) if match.deed is Deed.ERASE else ("ready", self._now)
-                failed = self._failed.get((case, source, action, match.resource, str(match.match["id"])))
+                target = case, source, action, match.resource, str(match.match["id"])
+                failed = self._failed.get((*target, row.account)) or self._failed.get((*target, ""))
                 if failed is not None:
                     change = again(failed, self._now)
                     self.revived.append(replace(change, state=state, next_at=next_at) if change.state == "ready" else change)
                     continue
-                tasks.append(NewTask(case, source, action, state, next_at, match.match, match.resource, match.count))
+                tasks.append(NewTask(case, source, action, state, next_at, about, match.resource, match.count))
         return tasks
 
     def _start(self, source: str) -> tuple[str, datetime | None]:
@@ -158,4 +160,5 @@ class _Work:
 
     def _has(self, source: str, action: str) -> bool:
         """A letter is sent once and a checklist entry stands once, however often a case is planned again."""
-        return any(task.source == source and task.action == action and task.state != "failed" for task in self._existing)
+        mine = (task for task in self._existing if task.source == source and task.action == action and task.state != "failed")
+        return any((task.outcome or {}).get("kind") != SUPERSEDED for task in mine)  # one that was cancelled was never sent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import select, update
 from sqlalchemy.engine import Connection
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from dsr_sdk.host.host import Host
     from dsr_sdk.host.settings import WorkflowSettings
 
-__all__ = ["Desk", "now"]
+__all__ = ["HOST", "Desk", "now"]
+
+HOST: Final = "HOST"
+"""Stands in the place of a case number in the audit log, for what concerns the host as a whole and no request."""
 
 
 def now() -> datetime:
@@ -43,6 +46,15 @@ class Desk:
         if self.host.config.workflow is None:
             raise ConfigError("this host has no workflow", field="workflow", fix="add a line [workflow] to dsr.toml")
         return self.host.config.workflow
+
+    @property
+    def address(self) -> str:
+        """Where people reach the portal, for links that we hand out: as it is configured, never as a browser's header ``Host`` says. Raises
+        `ConfigError` where nothing says it."""
+        if self.host.config.workflow is None:
+            fix = "add [workflow] with public_url to dsr.toml; without, set passwords on the command line: dsr accounts password"
+            raise ConfigError("nothing says at which address people reach the portal", field="workflow.public_url", fix=fix)
+        return self.host.config.workflow.public_url
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -94,8 +94,12 @@ def add_source(
     return warnings
 
 
-def checked_settings(connector: type[Connector], name: str, settings: Mapping[str, Any], base: Path) -> list[str]:
+def checked_settings(connector: type[Connector], name: str, settings: Mapping[str, Any], base: Path, *, looked_up: bool = True) -> list[str]:
     """Let the connector judge its settings. Secrets that cannot be had here are left out of the judgement.
+
+    Args:
+        looked_up: Whether secrets are. Without, all of them are left out, and whatever may depend on one: what is said tells nothing of this
+            host.
 
     Returns:
         The secrets that cannot be resolved here, each in a sentence.
@@ -112,6 +116,9 @@ def checked_settings(connector: type[Connector], name: str, settings: Mapping[st
             field = f"sources.{name}.{key}"
             if not reference.startswith(_REFERENCES):
                 raise ConfigError("is written in the open; use env:, file: or keyring:", field=field, fix=f"--set {key}=env:NAME")
+            if not looked_up:
+                values[key] = SecretStr("not looked up")
+                continue
             try:
                 values[key] = resolve(reference, field=field, base=base)
             except ConfigError as error:
@@ -124,7 +131,8 @@ def checked_settings(connector: type[Connector], name: str, settings: Mapping[st
         connector.Config.model_validate(values)
     except ValidationError as error:
         for detail in error.errors(include_input=False, include_context=False):
-            if missing and detail["loc"] and is_secret(known.get(str(detail["loc"][0]), FieldInfo())):
+            of_secret = is_secret(known.get(str(detail["loc"][0]), FieldInfo())) if detail["loc"] else not looked_up
+            if of_secret and (missing or not looked_up) and detail["type"] != "missing":
                 continue  # our stand-in, not the secret
             said = {"missing": "is missing", "extra_forbidden": "is not a setting of this connector"}.get(
                 detail["type"], detail["msg"].removeprefix("Value error, ")

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any, Self
 from dsr_sdk.connector import Process
 from dsr_sdk.engine import Drained, Options, Plan, Planner, Progress, Report, SourceReport, Status, report
 from dsr_sdk.engine.settle import again, finish_cases, release
-from dsr_sdk.errors import ApprovalError, ConfigError, LedgerError, RequestError
+from dsr_sdk.errors import ApprovalError, ConfigError, ConflictError, LedgerError, RequestError
 from dsr_sdk.host.approval import approve
+from dsr_sdk.host.cases.identities import entering
 from dsr_sdk.host.cases.trust import trust
-from dsr_sdk.host.cases.verification import unproven
 from dsr_sdk.host.copies import make_copy
 from dsr_sdk.host.desk import now as _now
 from dsr_sdk.host.equipment import Equipment
@@ -39,8 +39,8 @@ from dsr_sdk.ledger.book import Book, chunks
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.ledger.database import LedgerConflict, purge_deleted, reading, writing
 from dsr_sdk.ledger.store import Ledger
-from dsr_sdk.ledger.tasks import NewTask, Update
-from dsr_sdk.request import Request, RequestType, Subject
+from dsr_sdk.ledger.tasks import LIVE, NewTask, Update
+from dsr_sdk.request import Request, RequestType
 
 if TYPE_CHECKING:
     import httpx
@@ -170,22 +170,18 @@ class Host(Equipment):
         """Add an identity that a data source was missing. Plan again afterwards.
 
         One that the request has, and that nobody has proven, is from here on the agent's word.
+
+        Raises:
+            ConflictError: The case is past processing: nothing is searched for it any more.
         """
         with writing(self.ledger.engine) as connection:
             book = Book(_now())
             self.ledger.cases.hold(connection, [case])  # of two who add an identity at once neither is lost
+            stage = self.ledger.cases.get(connection, case).stage
+            if stage in ("reply", "closed"):
+                raise ConflictError(f"the case is in {stage}: nothing is searched for it any more", source=case, fix="look at it again")
             request = self.ledger.cases.requests(connection, [case])[case]
-            entered = identity.model_copy(update={"source": "agent", "verified_by": None})
-            claimed = {known.key for known in unproven(request)}
-            if identity.key in claimed:
-                rows = tuple(
-                    known.model_copy(update={"source": "agent"}) if known.key == identity.key else known for known in request.subject.identities
-                )
-                subject = Subject.model_construct(identities=rows)
-            else:
-                subject = request.subject.widened([entered])
-            widened = request.model_copy(update={"subject": subject})
-            self.ledger.cases.replace_request(connection, widened)
+            self.ledger.cases.replace_request(connection, entering(request, identity))
             book.note(case, "identity.added", by, kind=identity.kind)
             self.ledger.write(connection, book)
 
@@ -351,6 +347,7 @@ class Host(Equipment):
     def _retry(self, cases: Sequence[str], *, source: str | None = None, only: Sequence[str] = (), resend: bool = False) -> int:
         with writing(self.ledger.engine) as connection:
             book = Book(_now())
+            self.ledger.cases.hold(connection, cases)  # of two who retry at once the second must not wake what the first has had done meanwhile
             failed = [
                 task
                 for task in self.ledger.tasks.of(connection, cases, sources=[source] if source else (), opened=False)
@@ -478,6 +475,9 @@ class Host(Equipment):
             if current.status == "approved" or current.stage not in (None, "closed"):
                 raise RequestError("the case is not finished", source=case, fix=f"finish it first: dsr status {case}")
             if not current.shredded:
+                open_ = self.ledger.tasks.of(connection, [case], actions=["erase", "opt_out"], opened=False)
+                if any(task.state in LIVE for task in open_):  # somebody went on without waiting; the answer is asked for with this key
+                    raise RequestError("a vendor has accepted it, and has not finished yet", source=case, fix="wait for its answer")
                 self.ledger.cases.shred(connection, case, book, by)
                 self.ledger.write(connection, book)
         shutil.rmtree(self.spool / case, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from sqlalchemy.engine import Engine
 
 from dsr_sdk.engine import Options
 from dsr_sdk.errors import ConfigError, DsrError, VaultError
+from dsr_sdk.host.cases.trust import trust
 from dsr_sdk.host.config import HostConfig, MailConfig, read_config
 from dsr_sdk.host.inventory.discoverers import discoverers
 from dsr_sdk.host.inventory.sources import InventorySources, set_up
@@ -127,7 +129,16 @@ def open_parts(
         broken = _sources(config, registry)
         post = _post(config.mail, config) if config.mail else None
         spool = config.base / config.host.spool
-        runner = Runner(ledger, registry, options or config.engine.options(), spool=spool, post=post, transports=transports, on_step=on_step)
+        runner = Runner(
+            ledger,
+            registry,
+            options or config.engine.options(),
+            spool=spool,
+            post=post,
+            transports=transports,
+            on_step=on_step,
+            trust=partial(trust, ledger.cases),
+        )
         for name in list(registry.sources):
             error = set_up(runner, registry, name)
             if error is not None:

@@ -21,6 +21,10 @@ from dsr_sdk.registry import DataSource, Registry
 
 if TYPE_CHECKING:
     import httpx
+    from sqlalchemy.engine import Connection
+
+    from dsr_sdk.engine.work import Trust
+    from dsr_sdk.request import Request
 
 __all__ = ["Runner"]
 
@@ -33,6 +37,7 @@ class Runner:
     Args:
         transports: Instead of the network, by source name (sandboxes, cassettes).
         on_step: Told the name of every step of the journal (tests kill the process there).
+        trust: How far the identities of requests are trusted, see `Planner`.
     """
 
     def __init__(
@@ -45,7 +50,9 @@ class Runner:
         post: Post | None = None,
         transports: Mapping[str, httpx.BaseTransport] | None = None,
         on_step: Callable[[str], None] = lambda step: None,
+        trust: Callable[[Connection, Mapping[str, Request]], Mapping[str, Trust]] = lambda connection, requests: {},
     ) -> None:
+        self._trust = trust
         self._ledger = ledger
         self._registry = registry
         self.options = options
@@ -100,7 +107,16 @@ class Runner:
         source = self._registry.sources.get(name)
         if source is None:  # taken out at this very moment
             return Drained(name)
-        performer = Performer(source, self._registry, self.http(source), self._ledger, spool=self._spool, post=self.post, on_step=self.on_step)
+        performer = Performer(
+            source,
+            self._registry,
+            self.http(source),
+            self._ledger,
+            spool=self._spool,
+            post=self.post,
+            on_step=self.on_step,
+            trust=self._trust,
+        )
         drain = Drain(
             source,
             performer,

@@ -101,6 +101,7 @@ class PortalSettings(Model):
     session_hours: int = Field(12, ge=1, le=168, description="a session ends after so long in any case")
     secure_cookies: Literal["auto", "always"] = Field("auto", description="auto: wherever public_url is https")
     trust_proxy: bool = Field(False, description="believe X-Forwarded-For of the proxy in front; never without one")
+    notice: str = Field("", max_length=300, description="a line above every page of people with an account: that this is a test, for example")
     oidc: OidcSettings | None = None
 
 

@@ -66,6 +66,7 @@ def run_worker(
         stop = stop_event or threading.Event()
 
         def drain(name: str) -> Drained:
+            host.refresh_sources()  # it may have been pointed at another account since the last turn
             return host._runner.drain(name, stop=_Slice(slice_seconds, stop))
 
         def dependents(name: str) -> list[str]:

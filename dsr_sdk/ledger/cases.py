@@ -231,8 +231,11 @@ class Cases:
         connection.execute(delete(case_identities).where(case_identities.c.case == number))
         for table in _SEALED:
             connection.execute(update(table).where(table.c.case == number).values(sealed=None))
-        connection.execute(update(desk.mails).where(desk.mails.c.case == number).values(next_at=None))
+        connection.execute(update(desk.mails).where(desk.mails.c.case == number).values(next_at=None, sealed_to=None))
         connection.execute(update(desk.links).where(desk.links.c.case == number).values(uses_left=0))
+        # A download that is under way looks at its row every few seconds, and breaks off.
+        pickups = desk.links.c.case == number, desk.links.c.purpose == "pickup"
+        connection.execute(update(desk.links).where(*pickups).values(used_at=None))
         connection.execute(update(desk.case_sources).where(desk.case_sources.c.case == number).values(sealed_reason=None))
         self.vault.forget(number)
         book.note(number, "case.shredded", actor)

@@ -40,6 +40,7 @@ case_sources = Table(
     Column("ticked_by", String(200)),
     Column("overridden_at", Instant, doc="when an agent took responsibility for going on without it"),
     Column("overridden_by", String(200)),
+    Column("overridden_state", String(20), doc="how it stood then: waiting means that only the waiting was given up"),
     Column("sealed_reason", LargeBinary, doc="why it was overridden"),
     Column("ended_at", Instant, doc="the case's, so that the closed cases of a data source are read in order"),
 )
@@ -69,6 +70,7 @@ mails = Table(
     Column("kind", String(20), nullable=False, doc="reply, message, verify, code, copy, receipt, invite, notice"),
     Column("state", String(12), nullable=False, doc="ready, handover, sent, doubt, failed, dropped"),
     Column("sealed", LargeBinary, doc="JSON: to, subject, body; under the case's key, or the host's box where there is no case"),
+    Column("sealed_to", LargeBinary, doc="the address, masked, under the case's key: it stays when the mail's text is gone"),
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("next_at", Instant, doc="when a sweep should take it; NULL when nothing is due"),
     Column("created_at", Instant, nullable=False),
@@ -84,7 +86,7 @@ links = Table(
     metadata,
     Column("id", ROW_ID, primary_key=True, autoincrement=True),
     Column("case", String(24), ForeignKey("cases.case")),
-    Column("purpose", String(20), nullable=False, doc="verify, answer, copy, help, code"),
+    Column("purpose", String(20), nullable=False, doc="verify, answer, copy, help, code, pickup"),
     Column("digest", LargeBinary(32), nullable=False, unique=True, doc="keyed hash of the token: the token itself is kept nowhere"),
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
@@ -121,6 +123,7 @@ redactions = Table(
     Column("sealed", LargeBinary, doc="JSON: which record, which field, why"),
     Column("created_at", Instant, nullable=False),
     Column("created_by", String(200), nullable=False),
+    sqlite_autoincrement=True,  # rows are deleted here: a number that came again would let somebody take back another redaction than they saw
 )
 Index(None, redactions.c.case)
 
@@ -134,6 +137,7 @@ replies = Table(
     Column("sealed", LargeBinary, doc="JSON: subject, body, the reason of a missing reply"),
     Column("edited_at", Instant, nullable=False),
     Column("edited_by", String(200), nullable=False),
+    Column("revision", Integer, nullable=False, server_default="0", doc="of the text: goes up each time it is written"),
     Column("mail", ROW_ID, doc="the letter it was sent with"),
 )
 
@@ -207,6 +211,7 @@ sessions = Table(
     Column("epoch", Integer, nullable=False),
     Column("csrf", String(64), nullable=False),
     Column("created_at", Instant, nullable=False),
+    Column("proven_at", Instant, nullable=False, doc="when its account last gave a proof of who it is"),
     Column("seen_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
 )

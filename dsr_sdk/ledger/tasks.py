@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +17,7 @@ from dsr_sdk.ledger.book import chunks
 from dsr_sdk.ledger.schema import cases, tasks
 from dsr_sdk.ledger.vault import CaseKey, Vault
 
-__all__ = ["LIVE", "NewTask", "Task", "Tasks", "Update"]
+__all__ = ["LIVE", "NewTask", "Task", "Tasks", "Update", "json_text"]
 
 LIVE = ("waiting", "ready", "acting", "pending", "doubt")
 """Task states in which something is still to happen."""
@@ -124,8 +125,13 @@ _BEGIN = (
 )
 
 
-def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+
+
+def json_text(value: Any, *, allow_nan: bool = True) -> str:
+    """A value as canonical JSON that any encoding and database can hold: a truncated emoji, half of a surrogate pair, stands as its escape."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=allow_nan)
+    return text if text.isascii() else _HALF_CHARACTER.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 class Tasks:
@@ -154,8 +160,8 @@ class Tasks:
                 "next_at": task.next_at,
                 "resource": task.resource,
                 "count": task.count,
-                "sealed": keys[task.case].seal(_dump(task.payload).encode(), "tasks.sealed") if task.payload is not None else None,
-                "outcome": _dump(task.outcome) if task.outcome is not None else None,
+                "sealed": keys[task.case].seal(json_text(task.payload).encode(), "tasks.sealed") if task.payload is not None else None,
+                "outcome": json_text(task.outcome) if task.outcome is not None else None,
                 "created_at": now,
                 "finished_at": now if task.state in ("done", "failed") else None,
             }
@@ -240,6 +246,11 @@ class Tasks:
         if work:
             connection.execute(_BEGIN, [{"task_id": task.id, "new_intent_at": now, "new_step": step} for task in work])
 
+    def hold(self, connection: Connection, ids: Collection[int], states: Sequence[str]) -> set[int]:
+        """Keep tasks from others until the transaction ends; those of them that are in one of these states now, whatever was read before."""
+        query = select(tasks.c.id).where(tasks.c.id.in_(ids), tasks.c.state.in_(states)).order_by(tasks.c.id)
+        return set(connection.execute(query.with_for_update()).scalars()) if ids else set()
+
     def update(self, connection: Connection, updates: Sequence[Update]) -> None:
         """Record what became of tasks. ``payload`` and ``job`` are resealed when given; everything else is set as it stands."""
         if not updates:
@@ -253,8 +264,8 @@ class Tasks:
                     "new_state": change.state,
                     "new_next_at": change.next_at,
                     "new_attempt": task.attempt if change.attempt is None else change.attempt,
-                    "new_outcome": _dump(change.outcome) if change.outcome is not None else None,
-                    "new_error": _dump(change.error) if change.error is not None else None,
+                    "new_outcome": json_text(change.outcome) if change.outcome is not None else None,
+                    "new_error": json_text(change.error) if change.error is not None else None,
                     "new_intent_at": change.intent_at,
                     "new_step": change.step,
                     "new_finished_at": change.finished_at,
@@ -262,7 +273,7 @@ class Tasks:
             )
             if change.payload is not None:
                 key = task.key or self.keys(connection, [task.case])[task.case]
-                data = key.seal(_dump(change.payload).encode(), "tasks.sealed")
+                data = key.seal(json_text(change.payload).encode(), "tasks.sealed")
                 sealed.append({"task_id": task.id, "new_sealed": data, "new_count": change.count})
             if change.job is not None:
                 key = task.key or self.keys(connection, [task.case])[task.case]

@@ -200,7 +200,7 @@ class Vault:
         """
         message = bytearray()
         for part in parts:
-            encoded = part.encode()
+            encoded = part.encode("utf-8", "surrogatepass")  # a truncated emoji, which vendors do hand over
             message += len(encoded).to_bytes(8, "big")
             message += encoded
         return hmac.digest(self._fingerprint, message, "sha256")

@@ -92,6 +92,13 @@ class Merge(Decide):
     """Close it as the duplicate of another."""
 
     into: Annotated[str, Field(pattern=f"^{CASE_NUMBER.pattern}$")]
+    typed: bool = Field(False, description="take over identifiers that were only typed, too; they stay not proven")
+
+
+class Assign(Model):
+    """Give it to an agent. It is no decision: no revision goes up."""
+
+    agent: Line | None = Field(description="an active account whose role works requests; null for nobody")
 
 
 class Search(Model):
@@ -121,6 +128,7 @@ class ReplyIn(Model):
     template: Line | None = None
     mode: Annotated[str, Field(pattern="^(mail|none)$")] = "mail"
     reason: Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$", description="why there is to be no reply")] = ""
+    text_revision: _Count | None = Field(None, description="of the reply's text; 0 stores this one only while nobody has written any")
 
 
 class MessageIn(Model):
@@ -173,6 +181,7 @@ class SourceOut(Model):
     ticked: bool
     selectable: bool
     last_deleted: datetime | None
+    sent_at: datetime | None
     detail: str
     missing: str
     retained: tuple[tuple[str, str], ...]

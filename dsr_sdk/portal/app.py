@@ -74,6 +74,7 @@ PUBLIC: frozenset[str] = frozenset(
         "GET /p/answer/{token}/files/{file}",
         "GET /p/copy/{token}",
         "POST /p/copy/{token}",
+        "GET /p/copy/{token}/data",
         "GET /p/help/{token}",
         "POST /p/help/{token}",
         "GET /api/v1/openapi.json",

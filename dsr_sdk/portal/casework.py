@@ -6,9 +6,10 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
 
+from fastapi import Path
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,6 +17,7 @@ from starlette.responses import Response
 from dsr_sdk.errors import ConflictError, DsrError, LedgerError, RequestError
 from dsr_sdk.host.people.accounts import Session
 from dsr_sdk.host.people.roles import Permission, allowed
+from dsr_sdk.host.people.workers import workers
 from dsr_sdk.host.process.panel import title_of
 from dsr_sdk.host.records.sentences import sentence
 from dsr_sdk.ledger.cases import Case
@@ -24,9 +26,12 @@ from dsr_sdk.portal.web import NotAllowed, Tone, host_of, page, redirect
 if TYPE_CHECKING:
     from dsr_sdk.host import Host
 
-__all__ = ["Searches", "agents_of", "attached", "attempt", "conflict", "found", "names_of", "need", "positive", "searches_of", "ticked"]
+__all__ = ["Id", "Searches", "agents_of", "attached", "attempt", "conflict", "found", "names_of", "need", "positive", "searches_of", "ticked"]
 
 log = logging.getLogger("dsr_sdk.portal.searches")
+
+Id = Annotated[int, Path(ge=0, le=2**53)]
+"""The number of a row in an address. No database has a column for a larger one: it would be an error of ours."""
 
 _WAIT = 20.0
 """Seconds that a search stays for what a rate limit or a passing failure has put off."""
@@ -51,8 +56,7 @@ def found(request: Request, number: str) -> Case:
 
 def agents_of(host: Host) -> list[tuple[str, str]]:
     """The accounts that a case can be given to, with their names."""
-    people = [account for account in host.accounts.list() if account.active and allowed(account.role, Permission.PROCESS)]
-    return sorted(((account.account, account.name) for account in people), key=lambda row: row[1].casefold())
+    return [(account.account, account.name) for account in workers(host)]
 
 
 def names_of(host: Host) -> Mapping[str, str]:
@@ -76,14 +80,18 @@ def attempt(request: Request, number: str, act: Callable[[], object], *, said: s
     return redirect(request, to or f"/requests/{number}", said=said, tone=tone)
 
 
-def conflict(request: Request, number: str, error: ConflictError) -> Response:
-    """The page for whoever was too slow: what changed meanwhile, who changed it, and the way back."""
+def conflict(request: Request, number: str, error: ConflictError, *, typed: str = "") -> Response:
+    """The page for whoever was too slow: what changed meanwhile, who changed it, and the way back.
+
+    Args:
+        typed: What they had written, to be copied from here.
+    """
     host = host_of(request)
     case = found(request, number)
     titles = {name: title_of(host, name) for name in host.usable_sources()}
     events = [event for event in host.history(number) if event["event"] not in _SILENT][-4:]
     told = [(event["at"], event["actor"], sentence(event["event"], event["data"], titles)) for event in reversed(events)]
-    context: dict[str, Any] = {"case": case, "error": error, "events": told, "names": names_of(host)}
+    context: dict[str, Any] = {"case": case, "error": error, "events": told, "names": names_of(host), "typed": typed}
     return page(request, "case/conflict.html", status=409, title="This was decided meanwhile", **context)
 
 
@@ -92,19 +100,10 @@ _SILENT = ("request.read", "file.read")
 
 @contextmanager
 def attached(host: Host, number: str, uploads: Sequence[UploadFile], *, purpose: str, by: str, source: str | None = None) -> Iterator[list[int]]:
-    """Attach what was uploaded; the ids. When what is done with them fails, nothing of it is kept."""
-    ids: list[int] = []
-    try:
-        for upload in uploads:
-            kind = upload.content_type or ""
-            info = host.files.attach(number, upload.file, name=upload.filename or "file", media_type=kind, purpose=purpose, source=source, by=by)
-            ids.append(info.id)
+    """`Files.attached` of what was uploaded."""
+    streams = [(upload.file, upload.filename or "file", upload.content_type or "") for upload in uploads]
+    with host.files.attached(number, streams, purpose=purpose, source=source, by=by) as ids:
         yield ids
-    except BaseException:
-        for id_ in ids:
-            with suppress(DsrError):
-                host.files.remove(number, id_, by=by)
-        raise
 
 
 # --- searches ------------------------------------------------------------------------------------------------------------------------------
@@ -118,17 +117,22 @@ class Searches:
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="dsr-search")
         self._lock = threading.Lock()
         self._running: dict[str, int] = {}
+        self._asked: set[tuple[str, tuple[str, ...] | None]] = set()
         self._failed: dict[str, str] = {}
 
     def start(self, case: str, sources: Sequence[str] | None = None) -> None:
-        """Search in the background. Returns at once."""
+        """Search in the background. Returns at once. What is searched already, or waits for it, is not searched once more."""
+        asked = case, None if sources is None else tuple(sorted(set(sources)))
         with self._lock:
+            if asked in self._asked:
+                return
+            self._asked.add(asked)
             self._running[case] = self._running.get(case, 0) + 1
             self._failed.pop(case, None)
         try:
-            self._pool.submit(self._search, case, sources)
+            self._pool.submit(self._search, *asked)
         except RuntimeError:  # the portal is ending: the page offers to search again
-            self._ended(case, "")
+            self._ended(*asked, "")
 
     def running(self, case: str) -> bool:
         """Whether one is under way here."""
@@ -144,7 +148,7 @@ class Searches:
         """Let what is under way end, and begin nothing more."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _search(self, case: str, sources: Sequence[str] | None) -> None:
+    def _search(self, case: str, sources: tuple[str, ...] | None) -> None:
         why = ""
         try:
             self._host.processing.search(case, sources=sources, wait=_WAIT)
@@ -155,10 +159,11 @@ class Searches:
         except Exception as error:  # noqa: BLE001 - nobody is there to see it, and its text may hold personal data
             why = "the search has failed on our side"
             log.error("search: %s", type(error).__name__)
-        self._ended(case, why)
+        self._ended(case, sources, why)
 
-    def _ended(self, case: str, why: str) -> None:
+    def _ended(self, case: str, sources: tuple[str, ...] | None, why: str) -> None:
         with self._lock:
+            self._asked.discard((case, sources))
             self._running[case] -= 1
             if not self._running[case]:
                 del self._running[case]

@@ -1,110 +1,87 @@
-"""The engine inside the portal: one thread that carries out what is due, sends letters, closes what closes by itself, and forgets in time.
+"""The engine inside the portal: one thread that carries out what is due, closes what closes by itself and forgets in time, and one for mail.
 
 It wakes when somebody has done something, and by itself every few seconds. Several portals over one ledger may each have one: a data source
-is drained by one of them at a time. An error of one step never stops the others, and its text never reaches the log.
+is drained by one of them at a time, and a mail is sent by one. Mail does not wait for data sources: see `dsr_sdk.host.rounds`.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from dsr_sdk.errors import DsrError
+from dsr_sdk.host.rounds import Postman, Rounds, Step
 
 if TYPE_CHECKING:
     from dsr_sdk.host import Host
 
 __all__ = ["Engine"]
 
-log = logging.getLogger("dsr_sdk.portal.engine")
-
 _DAY = 24 * 60 * 60.0
 
 
-class Engine:
-    """The thread. `start` and `stop` once each.
+class Engine(Rounds):
+    """The threads. `start` and `stop` once each.
 
     Args:
         pause: Seconds between two rounds when nobody wakes it.
         longest: Seconds it rests at most while rounds fail.
     """
 
+    name = "dsr-engine"
+    log = logging.getLogger("dsr_sdk.portal.engine")
+
     def __init__(self, host: Host, *, pause: float = 5.0, longest: float = 120.0) -> None:
-        self.host = host
-        self.pause = pause
-        self.longest = longest
-        self.rounds = 0
-        self.failing: dict[str, str] = {}
-        """The steps whose last round failed, and the class of the error."""
-        self._woken = threading.Event()
-        self._ended = threading.Event()
-        self._retained_at: float | None = None
-        self._thread = threading.Thread(target=self._run, name="dsr-engine", daemon=True)
+        super().__init__(host, pause=pause, longest=longest)
+        postman = Postman(host, longest=longest)
+        self.postman = postman if postman.needed else None
+        """Sends mail, however long the rounds here take; None where no mail is sent to people."""
+        self._last: dict[str, float] = {}
 
     def start(self) -> None:
         """Begin to work."""
-        self._thread.start()
+        super().start()
+        if self.postman is not None:
+            self.postman.start()
 
     def wake(self) -> None:
         """Something was done: look now. Returns at once."""
-        self._woken.set()
+        super().wake()
+        if self.postman is not None:
+            self.postman.wake()
 
     def stop(self, timeout: float = 30.0) -> bool:
         """Finish what is under way and end; whether it did within `timeout` seconds."""
-        self._ended.set()
-        self._woken.set()
+        until = time.monotonic() + timeout
+        if self.postman is not None:
+            self.postman.end()  # both are told before either is waited for
+        self.end()
         self.host.stop()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
-        return not self._thread.is_alive()
+        ended = super().stop(timeout)
+        return (self.postman is None or self.postman.stop(max(0.0, until - time.monotonic()))) and ended
 
     @property
-    def running(self) -> bool:
-        """Whether the thread is there."""
-        return self._thread.is_alive()
+    def rounds(self) -> int:
+        """How many rounds were done to their end, by both."""
+        return self._done if self.postman is None or not self.postman.running else min(self._done, self.postman.rounds)
 
-    def _run(self) -> None:
-        bad = 0
-        while not self._ended.is_set():
-            self._woken.clear()  # before the round: what is done while it runs wakes it again
-            self.round()
-            bad = bad + 1 if self.failing else 0
-            self._woken.wait(min(self.longest, self.pause * 2 ** min(bad, 6)))
-
-    def round(self) -> None:
-        """Do everything that is due, once."""
-        steps: list[tuple[str, Callable[[], object]]] = [
-            ("sources", self.host.refresh_sources),
-            ("work", self.host.run_all),
-        ]
+    def steps(self) -> Sequence[Step]:
+        """What is due at data sources, and what is due once a day."""
+        steps: list[Step] = [("sources", self.host.refresh_sources), ("work", self.host.run_all)]
         if self.host.config.workflow is not None:
-            if self.host.config.mail is not None:
-                steps += [("replies", lambda: self.host.replies.automatic()), ("letters", lambda: self.host.outbox.sweep())]
-            if self.host.config.workflow.keep_days is not None and self._day_is_over():
-                steps.append(("retention", lambda: self.host.records.retention(dry_run=False)))
-        for name, step in steps:
-            if self._ended.is_set():
-                return
-            self._step(name, step)
-        self.rounds += 1
+            if self.host.config.workflow.keep_days is not None:
+                steps.append(self._daily("retention", lambda: self.host.records.retention(dry_run=False)))
+            else:  # retention tidies up as well
+                steps.append(self._daily("files", lambda: self.host.files.tidy()))
+        return steps
 
-    def _day_is_over(self) -> bool:
-        return self._retained_at is None or time.monotonic() - self._retained_at >= _DAY
+    def _daily(self, name: str, step: Callable[[], object]) -> Step:
+        """A step that is done at the first round and then once a day; one that failed is tried again."""
 
-    def _step(self, name: str, step: Callable[[], object]) -> None:
-        try:
-            step()
-        except Exception as error:  # noqa: BLE001 - an engine that has died does nothing for anybody; what failed is tried again next round
-            kind = type(error).__name__
-            if self.failing.get(name) != kind:  # once, not every few seconds
-                # The library's own errors hold no personal data; of any other nobody knows what its text holds.
-                log.error("%s: %s", name, error if isinstance(error, DsrError) else kind)
-            self.failing[name] = kind
-            return
-        if name == "retention":
-            self._retained_at = time.monotonic()
-        if self.failing.pop(name, None) is not None:
-            log.info("%s: works again", name)
+        def when_due() -> None:
+            if name not in self._last or time.monotonic() - self._last[name] >= _DAY:
+                step()
+                self._last[name] = time.monotonic()
+
+        return name, when_due

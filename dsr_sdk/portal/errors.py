@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -32,10 +32,11 @@ from dsr_sdk.errors import (
     UnsupportedError,
     VaultError,
 )
+from dsr_sdk.host.people.accounts import NeedsProof
 from dsr_sdk.portal import security
 from dsr_sdk.portal.problems import problem, wrong_method
 from dsr_sdk.portal.rendering import words
-from dsr_sdk.portal.web import NotAllowed, SignedOut, TooOften, is_htmx, page
+from dsr_sdk.portal.web import NotAllowed, NotProven, SignedOut, TooOften, host_of, is_htmx, page
 
 __all__ = ["failed", "install", "status_of", "too_large"]
 
@@ -119,7 +120,7 @@ def _signed_out(request: Request, error: Exception) -> Response:
         response.headers["www-authenticate"] = "Bearer"
         return response
     target = request.url.path if request.method in security.SAFE else _back(request)
-    address = "/sign-in" if target == "/" else f"/sign-in?next={target}"
+    address = "/sign-in" if target == "/" else f"/sign-in?next={quote(target, safe='/?=')}"
     if is_htmx(request):
         return Response(status_code=401, headers={"hx-redirect": address})
     return RedirectResponse(address, status_code=303)
@@ -135,6 +136,22 @@ def _not_allowed(request: Request, error: NotAllowed) -> Response:
             title="The form does not hold any more",
         )
     return show(request, 403, f"Your role does not include: {words(error.why).lower()}", "Ask an administrator of the portal for it")
+
+
+def _confirm(request: Request, error: NeedsProof | NotProven) -> Response:
+    """*Please confirm that it is you*: the same form once more, with room for a proof. What was typed goes along, so nobody types it twice."""
+    form = getattr(request.state, "form", None)
+    if is_htmx(request) or form is None:
+        return show(request, 403, "Please confirm that it is you", "Sign out, and sign in again")
+    oidc = host_of(request).config.portal.oidc
+    context: dict[str, Any] = {
+        "action": request.url.path,
+        "fields": [(name, value) for name, value in form.pairs() if not name.startswith("proof_")],
+        "back": _back(request),
+        "oidc": oidc.title if oidc is not None else None,
+        "error": error.error if isinstance(error, NotProven) else None,
+    }
+    return page(request, "account/confirm.html", status=403, title="Please confirm that it is you", **context)
 
 
 def _too_often(request: Request, error: Exception) -> Response:
@@ -190,6 +207,8 @@ def install(app: FastAPI) -> None:
         (DsrError, _library),
         (SignedOut, _signed_out),
         (NotAllowed, _not_allowed),
+        (NeedsProof, _confirm),
+        (NotProven, _confirm),
         (TooOften, _too_often),
         (HTTPException, _http),
         (RequestValidationError, _invalid),

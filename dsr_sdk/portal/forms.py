@@ -80,6 +80,14 @@ class Form:
         """Files that were chosen. ``upload.file`` is a binary stream, ``upload.filename`` what the person calls it."""
         return [value for value in self._data.getlist(name) if isinstance(value, UploadFile) and value.filename]
 
+    def everything(self) -> Sequence[str]:
+        """Every text and every name of it, whatever it is for."""
+        return [text for name, value in self._data.multi_items() for text in (name, value) if isinstance(text, str)]
+
+    def pairs(self) -> Sequence[tuple[str, str]]:
+        """Every field that is text, with its name, without the token; a name as often as it was sent."""
+        return [(name, value) for name, value in self._data.multi_items() if isinstance(value, str) and name != "csrf"]
+
     def texts(self) -> Mapping[str, str]:
         """Every field that is text, the last value of each name, without the token."""
         return {name: value for name, value in self._data.multi_items() if isinstance(value, str) and name != "csrf"}

@@ -3,85 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dsr_sdk.host.people.roles import Permission
+from dsr_sdk.host.words import MAIL_KINDS, STATES, WORDS, words
 
-__all__ = ["HERE", "WORDS", "ago", "environment", "static", "words"]
+__all__ = ["HERE", "MAIL_KINDS", "STATES", "WORDS", "ago", "environment", "static", "words"]
 
 HERE = Path(__file__).parent
-
-WORDS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        # types
-        "deletion": "Deletion",
-        "copy": "Copy",
-        "do_not_sell": "Do not sell",
-        "do_not_mail": "Do not mail",
-        "right_to_edit": "Right to edit",
-        # channels
-        "privacy_center": "Privacy center",
-        "mine_app": "Mine app",
-        "api": "API",
-        "import": "Import",
-        "email": "E-mail",
-        # regimes
-        "eu_gdpr": "EU GDPR",
-        "uk_gdpr": "UK GDPR",
-        "us_ca_ccpa": "California CCPA",
-        "us_ca_delete_act_drop": "California Delete Act",
-        "br_lgpd": "Brazil LGPD",
-        "ca_pipeda": "Canada PIPEDA",
-        "ca_qc_law25": "Quebec Law 25",
-        "au_app": "Australia Privacy Act",
-        "ch_fadp": "Switzerland FADP",
-        "in_dpdp": "India DPDP",
-        "kr_pipa": "South Korea PIPA",
-        "tw_pdpa": "Taiwan PDPA",
-        "sg_pdpa": "Singapore PDPA",
-        "th_pdpa": "Thailand PDPA",
-        "za_popia": "South Africa POPIA",
-        "sa_pdpl": "Saudi Arabia PDPL",
-        "tr_kvkk": "Türkiye KVKK",
-        "nz_pa2020": "New Zealand Privacy Act",
-        # reasons
-        "insuf_verification": "Identity not verified",
-        "suspected_fraud": "Suspected fraud",
-        "no_match": "No data found",
-        "claim_not_covered": "Not covered",
-        "outside_jurisdiction": "Outside the law's territory",
-        "too_many_requests": "Too many requests",
-        # categories
-        "crm": "CRM",
-        # roles, methods
-        "data_privacy": "Data privacy",
-        "read_only": "Read only",
-        "oauth": "Sign-in (OAuth)",
-        "app_data": "App data only",
-        "account": "Account and all data",
-    }
-)
-"""What people read for codes that do not read well by themselves; `words` makes the rest from the code."""
-
-
-def words(code: object) -> str:
-    """What people read for a code: ``do_not_sell`` becomes *Do not sell*."""
-    text = str(code)
-    if text in WORDS:
-        return WORDS[text]
-    if text.startswith("us_") and len(text) == 5:
-        return f"US {text[3:].upper()}"
-    plain = text.replace("_", " ")
-    return plain[:1].upper() + plain[1:]
-
 
 @cache
 def _digest(path: str) -> str:

@@ -25,6 +25,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dsr_sdk.errors import VaultError
+from dsr_sdk.host.arrivals.throttle import network
 
 if TYPE_CHECKING:
     from dsr_sdk.host import Host
@@ -37,6 +38,7 @@ __all__ = [
     "client_of",
     "cookie_name",
     "drop_cookie",
+    "has_files",
     "own_path",
     "put_cookie",
     "read_signed",
@@ -71,7 +73,6 @@ _HEADERS = {
 }
 
 _FORM_BYTES = 1024 * 1024
-_FILES = ("multipart/form-data", "text/csv", "application/jsonl", "application/x-ndjson")
 _DRAINED_BYTES = 64 * 1024 * 1024
 _DRAINED_SECONDS = 10.0
 _HSTS = "max-age=31536000; includeSubDomains"
@@ -85,7 +86,7 @@ class Guard:
     """The outermost layer of the portal.
 
     Args:
-        file_bytes: The largest body that may hold files; anything else may have 1 MB.
+        file_bytes: The largest form that may hold files; anything else, and whatever is sent to the API, may have 1 MB.
         https: Whether people reach the portal over https: then browsers are told to stay there.
         changed: Called after a request that may have changed something; wakes the engine.
         failed: Makes the page of an unexpected error from its number.
@@ -115,7 +116,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         request = Request(scope)
-        limit = self.file_bytes if request.headers.get("content-type", "").split(";")[0].strip().lower() in _FILES else _FORM_BYTES
+        limit = self.file_bytes if has_files(request) and not scope["path"].startswith("/api/") else _FORM_BYTES
         started = False
         overrun = False
         received = 0
@@ -201,11 +202,18 @@ def client_of(request: Request) -> str:
     """The network address a request comes from. The proxy's word counts only where ``portal.trust_proxy`` says there is one."""
     host: Host = request.app.state.host
     if host.config.portal.trust_proxy:
-        # The last entry is the proxy's own; the ones before are whatever the client wrote.
-        last = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
-        if last:
+        # The last entry is the proxy's own; the ones before are whatever the client wrote. Some proxies add theirs as a header of its own,
+        # below the client's.
+        last = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
+        if last:  # with the port in it every connection would be a client of its own
+            last = last[1:].partition("]")[0] if last.startswith("[") else last.partition(":")[0] if last.count(":") == 1 else last
             return last[:64]
     return request.client.host if request.client else "unknown"
+
+
+def has_files(request: Request) -> bool:
+    """Whether what is sent is a form that may hold files."""
+    return request.headers.get("content-type", "").split(";")[0].strip().lower() == "multipart/form-data"
 
 
 def same_origin(request: Request) -> bool:
@@ -304,7 +312,7 @@ class Limiter:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
     def hit(self, rule: str, what: str, client: str) -> bool:
-        """Count once; whether it is still within ``rule``, such as ``20/minute``."""
+        """Count once; whether it is still within ``rule``, such as ``20/minute``. Of an IPv6 address its network counts."""
         from limits import parse
 
-        return self._limiter.hit(parse(rule), what, hashlib.blake2b(client.encode(), key=self._salt, digest_size=16).hexdigest())
+        return self._limiter.hit(parse(rule), what, hashlib.blake2b(network(client).encode(), key=self._salt, digest_size=16).hexdigest())

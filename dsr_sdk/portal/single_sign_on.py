@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -35,7 +36,9 @@ _ALGORITHMS: Final = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS
 _LEEWAY: Final = 60  # seconds that clocks may differ
 _KEPT: Final = 3600.0  # seconds the provider's description is kept
 _LARGEST: Final = 1024 * 1024
+_LATEST: Final = 2**36  # seconds that a clock may show
 _TIMEOUT: Final = 10.0
+_REST: Final = 20.0  # seconds that a provider which let us wait is not asked again
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class Person:
     issuer: str
     email: str
     verified: bool
+    proven_at: datetime | None = None
 
     def __repr__(self) -> str:
         return "<Person>"
@@ -75,12 +79,14 @@ class Provider:
         self._settings = settings
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._silent: dict[str, float] = {}
 
-    def address(self, asked: Asked, back: str) -> str:
+    def address(self, asked: Asked, back: str, *, again: bool = False) -> str:
         """Where the browser goes to sign in.
 
         Args:
             back: Our own address that the provider sends it back to.
+            again: They are to give a proof there once more, although the provider knows them still.
         """
         challenge = base64.urlsafe_b64encode(hashlib.sha256(asked.verifier.encode()).digest()).decode().rstrip("=")
         question = {
@@ -92,7 +98,7 @@ class Provider:
             "nonce": asked.nonce,
             "code_challenge": challenge,
             "code_challenge_method": "S256",
-        }
+        } | ({"max_age": "0"} if again else {})
         endpoint = self._endpoint("authorization_endpoint")
         return f"{endpoint}{'&' if urlsplit(endpoint).query else '?'}{urlencode(question)}"
 
@@ -116,7 +122,9 @@ class Provider:
         token = self._token(answer["code"], asked, back)
         claims = self._claims(str(token.get("id_token", "")), asked, str(token.get("access_token", "")))
         email = claims.get("email")
-        return Person(str(claims["iss"]), email if isinstance(email, str) else "", claims.get("email_verified") is True)
+        at = claims.get("auth_time")
+        proven_at = datetime.fromtimestamp(at, UTC) if isinstance(at, int) and 0 < at < _LATEST else None
+        return Person(str(claims["iss"]), email if isinstance(email, str) else "", claims.get("email_verified") is True, proven_at)
 
     def _is_issuer(self, text: str) -> bool:
         return text.rstrip("/") == self._settings.issuer.rstrip("/")
@@ -152,7 +160,17 @@ class Provider:
         with self._lock:
             kept = self._known.get(address)
             if kept is None or fresh or time.monotonic() - kept[0] > _KEPT:
-                kept = self._known[address] = time.monotonic(), self._fetch(urllib.request.Request(address))  # noqa: S310 - http or https, by its setting
+                # Those who waited here while the provider kept silent do not wait once more: they would take every thread of the portal.
+                if time.monotonic() < self._silent.get(address, 0.0):
+                    raise _unreachable()
+                began = time.monotonic()
+                try:
+                    found = self._fetch(urllib.request.Request(address))  # noqa: S310 - http or https, by its setting
+                except TransientError:
+                    if time.monotonic() - began >= _TIMEOUT / 2:
+                        self._silent[address] = time.monotonic() + _REST
+                    raise
+                kept = self._known[address] = time.monotonic(), found
             return kept[1]
 
     def _fetch(self, request: urllib.request.Request) -> dict[str, Any]:
@@ -208,7 +226,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-_OPENER = urllib.request.build_opener(_NoRedirect)
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)  # a variable in somebody's shell reroutes no secret
 
 
 def _refused() -> DsrError:

@@ -37,6 +37,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -46,6 +47,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from dsr_sdk.errors import RequestError
 from dsr_sdk.host.people.accounts import ApiKey, Session
 from dsr_sdk.host.people.roles import Permission, allowed
 from dsr_sdk.portal import security
@@ -60,6 +62,7 @@ __all__ = [
     "Gate",
     "KeyGate",
     "NotAllowed",
+    "NotProven",
     "OpenPosted",
     "Posted",
     "SignedOut",
@@ -69,6 +72,7 @@ __all__ = [
     "host_of",
     "is_htmx",
     "often",
+    "open_form",
     "page",
     "redirect",
     "signed_in",
@@ -96,6 +100,18 @@ class NotAllowed(Exception):
         self.why = why
 
 
+class NotProven(Exception):
+    """Whoever was asked to confirm that it is them has not.
+
+    Args:
+        error: What was wrong with the proof.
+    """
+
+    def __init__(self, error: RequestError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class TooOften(Exception):
     """Someone does this too often."""
 
@@ -114,29 +130,41 @@ def is_htmx(request: Request) -> bool:
 # --- who may -----------------------------------------------------------------------------------------------------------------------------
 
 
-def find_session(request: Request) -> Session | None:
-    """The session of the cookie, as it stands now: a role taken away a moment ago is gone. Blocks."""
+def find_session(request: Request, *, used: bool = True) -> Session | None:
+    """The session of the cookie, as it stands now: a role taken away a moment ago is gone. Blocks.
+
+    Args:
+        used: Whether a person has asked. A page that asks by itself keeps no session from ending.
+    """
     host = host_of(request)
     token = request.cookies.get(security.cookie_name(host, "session"))
-    return host.accounts.session(token) if token else None
+    return host.accounts.session(token, used=used) if token else None
 
 
 class Gate:
-    """The dependency behind `signed_in`. ``permission`` is what `tests/portal/test_matrix.py` reads; None means any account."""
+    """The dependency behind `signed_in`. ``permission`` is what `tests/portal/test_matrix.py` reads; None means any account.
 
-    def __init__(self, permission: Permission | None) -> None:
+    Args:
+        polled: Scripts of ours ask for it by themselves.
+    """
+
+    def __init__(self, permission: Permission | None, *, polled: bool = False) -> None:
         self.permission = permission
+        self.polled = polled
 
     async def __call__(self, request: Request) -> Session:
         """The session, if whoever sent this may do it."""
-        session = await run_in_threadpool(find_session, request)
+        session = await run_in_threadpool(find_session, request, used=not (self.polled and is_htmx(request)))
         if session is None:
             raise SignedOut
         request.state.session = session
         if self.permission is not None and not allowed(session.account.role, self.permission):
             raise NotAllowed(self.permission.value)
+        if "\0" in request.scope["path"] or any("\0" in value for value in request.query_params.values()):
+            raise _unreadable("address")  # PostgreSQL stores none, and complains of it as of an error of ours
         if request.method not in security.SAFE:
             await _check_form(request, session.csrf)
+            await _take_proof(request, session)
         return session
 
 
@@ -160,9 +188,13 @@ class KeyGate:
         return key
 
 
-def signed_in(permission: Permission | None = None) -> Any:
-    """A dependency: the `Session` of somebody who has this permission. ``session: Annotated[Session, signed_in(Permission.REVIEW)]``"""
-    return Depends(Gate(permission))
+def signed_in(permission: Permission | None = None, *, polled: bool = False) -> Any:
+    """A dependency: the `Session` of somebody who has this permission. ``session: Annotated[Session, signed_in(Permission.REVIEW)]``
+
+    Args:
+        polled: Scripts of ours ask for it by themselves: then it counts as nobody's use of the portal.
+    """
+    return Depends(Gate(permission, polled=polled))
 
 
 def with_key(permission: Permission) -> Any:
@@ -191,16 +223,46 @@ async def _check_form(request: Request, csrf: str) -> None:
         raise NotAllowed("form")
 
 
+async def _take_proof(request: Request, session: Session) -> None:
+    """A form that comes from *Please confirm that it is you* brings a proof along, beside the fields it was sent with first."""
+    if "x-csrf-token" in request.headers:
+        return
+    request.state.form = form = await Form.read(request)
+    if "proof_password" not in form:
+        return
+    confirm, code = host_of(request).accounts.own.confirm, form.text("proof_code") or None
+    try:
+        await run_in_threadpool(confirm, session, form.secret("proof_password"), code, client=client_of(request))
+    except RequestError as error:
+        raise NotProven(error) from None
+
+
 async def _posted(request: Request) -> AsyncIterator[Form]:
     if getattr(request.state, "session", None) is None:
         raise RuntimeError("the session stands before the form in the signature of a route")
     try:
-        yield await Form.read(request)
+        form = await Form.read(request)
+        if any("\0" in text for text in form.everything()):
+            raise _unreadable("form")
+        yield form
     finally:
         await request.close()  # uploads are open files
 
 
+def _unreadable(field: str) -> RequestError:
+    return RequestError("holds a character that cannot be stored", field=field, fix="type it anew")
+
+
 async def _open_posted(request: Request) -> AsyncIterator[Form]:
+    if security.has_files(request):  # no such form of ours has any, and nothing is received that nobody has asked for
+        raise NotAllowed("form")
+    async with open_form(request) as form:
+        yield form
+
+
+@asynccontextmanager
+async def open_form(request: Request) -> AsyncIterator[Form]:
+    """The form of a visitor, files and all: for a dependency that has made sure that they may send some."""
     await _check_form(request, _visit(request)[1])
     try:
         yield await Form.read(request)
@@ -212,7 +274,7 @@ Posted = Annotated[Form, Depends(_posted)]
 """The form of somebody who is signed in; stands after the session in a route's signature."""
 
 OpenPosted = Annotated[Form, Depends(_open_posted)]
-"""The form of a visitor without an account: with the token of the page it came from, too."""
+"""The form of a visitor without an account: with the token of the page it came from, too; without files."""
 
 
 def _visit(request: Request) -> tuple[str, str]:
@@ -237,14 +299,18 @@ def page(request: Request, template: str, *, status: int = 200, block: str | Non
     host = host_of(request)
     session: Session | None = getattr(request.state, "session", None)
     visit, token = ("", session.csrf) if session else _visit(request)
-    flash = _flashes(request)
+    flash, place = _flashes(request)
+    beside = bool(flash) and place.startswith("source-") and "panel" in context  # beside what was acted on, where the page has it
+    if beside:
+        context.setdefault("said_at", {})[place] = flash[0]
     context = {
         "request": request,
         "session": session,
         "may": lambda permission: session is not None and allowed(session.account.role, permission),
         "csrf": Markup('<input type="hidden" name="csrf" value="{}">').format(token),
-        "flashes": flash,
+        "flashes": [] if beside else flash,
         "company": host.config.host.company,
+        "notice": host.config.portal.notice,
         "path": request.url.path,
         "now": datetime.now(UTC),
         "title": None,
@@ -274,7 +340,8 @@ def redirect(request: Request, url: str, *, said: str = "", tone: Tone = "good")
     """Go on to a page of ours, with GET.
 
     Args:
-        said: A sentence that stands at the top of it; without personal data.
+        said: A sentence that stands at the top of it, or, where the address ends in ``#source-NAME``, in the row of that data source;
+            without personal data.
     """
     host = host_of(request)
     url = security.own_path(url)
@@ -284,13 +351,14 @@ def redirect(request: Request, url: str, *, said: str = "", tone: Tone = "good")
     else:
         response = RedirectResponse(url, status_code=303)
     if said:
-        security.put_cookie(host, response, "said", security.signed(host, "said", [tone, said[:500]]), seconds=60)
+        security.put_cookie(host, response, "said", security.signed(host, "said", [tone, said[:500], url.partition("#")[2]]), seconds=60)
     return response
 
 
-def _flashes(request: Request) -> list[tuple[str, str]]:
+def _flashes(request: Request) -> tuple[list[tuple[str, str]], str]:
+    """What was said, and in which part of the page it is to stand."""
     host = host_of(request)
     value = security.read_signed(host, "said", request.cookies.get(security.cookie_name(host, "said")))
-    if isinstance(value, list) and len(value) == 2:
-        return [(str(value[0]), str(value[1]))]
-    return []
+    if isinstance(value, list) and len(value) == 3:
+        return [(str(value[0]), str(value[1]))], str(value[2])
+    return [], ""

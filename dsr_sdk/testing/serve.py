@@ -121,7 +121,7 @@ class SandboxServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def control(self, path: str, body: bytes) -> Answer:
-        """The control interface: POST people | advance | faults, GET counts."""
+        """The control interface: POST people | advance | finish | faults, GET counts."""
         verb = path.removeprefix("/_sandbox/")
         try:
             return self._controlled(verb, json.loads(body) if body else None)
@@ -133,13 +133,16 @@ class SandboxServer(ThreadingHTTPServer):
             self.sandbox.seed(Person(**row) for row in data)
         elif verb == "advance":
             self.sandbox.advance(float(data["seconds"]))
+        elif verb == "finish":
+            with self.sandbox.lock:
+                self.sandbox.finish_jobs()
         elif verb == "faults":
             self.sandbox.faults = [Fault(**row) for row in data]
         elif verb == "counts":
             with self.sandbox.lock:
                 return Answer.json({"effects": self.sandbox.effects, "calls": self.sandbox.calls, "refused": self.sandbox.refused})
         else:
-            return Answer.json({"error": "there is people, advance, faults and counts"}, 404)
+            return Answer.json({"error": "there is people, advance, finish, faults and counts"}, 404)
         return Answer.json({"ok": True})
 
     def handle_error(self, request: Any, client_address: Any) -> None:

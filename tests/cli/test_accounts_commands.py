@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -201,3 +202,27 @@ def test_retention(desk: Dsr) -> None:
         assert desk("retention", "run", "--json").json["cases"] == []
     desk("case", "show", old, code=6)
     assert desk("case", "show", young, secret=False).out
+
+
+def test_mail_leaves_while_dsr_run_is_at_work(desk: Dsr, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data sources take as long as they take, or ``--wait`` says to stay: nobody's mail waits for that, and it is counted once."""
+    number = desk("case", "new", "--type", "deletion", "--email", "ada@example.com", "--country", "DE").out.strip()
+    path = desk.directory / "dsr.toml"
+    whole = path.read_text()
+    path.write_text(whole.replace(inbox.toml, ""))
+    desk("case", "message", number, "hello")
+    path.write_text(whole)
+    arrived: list[bool] = []
+
+    def long(host: Host, **_: object) -> dict[str, object]:
+        end = time.monotonic() + 60
+        while not inbox.letters and time.monotonic() < end:
+            time.sleep(0.02)
+        arrived.append(bool(inbox.letters))
+        return {}
+
+    monkeypatch.setattr(Host, "run_all", long)
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=5)):
+        assert desk("run", "--wait", "60", "--json").json["mails_sent"] == 1
+    assert arrived == [True]
+    assert len(inbox.letters) == 1

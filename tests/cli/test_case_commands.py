@@ -72,7 +72,7 @@ def test_a_deletion_from_new_to_closed(office: Dsr, shop: SandboxServer, inbox: 
     assert "closed" in office("case", "close", number, "--yes").out
     assert stage(office, number) == "closed"
     (letter,) = inbox.texts
-    assert "Archive: done" in letter
+    assert "Archive: looked through by hand, done" in letter
     told = office("case", "history", number).out
     assert "handled by: alice@example.com" in told
     assert "deleted: Toy Shop" in told
@@ -114,6 +114,20 @@ def test_a_rejection_goes_straight_to_the_reply(desk: Dsr, inbox: Inbox) -> None
     assert "in review, not" not in desk("case", "accept", number, "--yes", code=5).err
     (desk.directory / "text.txt").write_text("We do not know you.\n")
     desk("case", "reply", number, "--subject", "About your request", "--body", "text.txt")
+    desk("case", "close", number, "--yes")
+    assert inbox.texts[-1].strip() == "We do not know you."
+
+
+def test_the_reply_of_somebody_else_is_not_overwritten(desk: Dsr, inbox: Inbox) -> None:
+    """With the revision that was read, the second is told."""
+    number = new(desk)
+    desk("case", "reject", number, "--reason", "no_match", "--yes")
+    (desk.directory / "text.txt").write_text("We do not know you.\n")
+    read = json.loads(desk("case", "reply", number, "--json").out)["revision"]
+    desk("case", "reply", number, "--body", "text.txt", "--revision", str(read))
+    assert "revision 1" in desk("case", "reply", number).err
+    late = desk("case", "reply", number, "--none", "--reason", "told by telephone", "--revision", str(read), code=5)
+    assert "someone else has changed the reply" in late.err
     desk("case", "close", number, "--yes")
     assert inbox.texts[-1].strip() == "We do not know you."
 
@@ -251,8 +265,13 @@ def test_a_letter_is_ticked_once(desk: Dsr, inbox: Inbox) -> None:
     desk("inventory", "activate", "press")
     number = processed(desk)
     assert "say --yes" in desk("case", "tick", number, "press", code=5).err
+    with Host.open(desk.directory / "dsr.toml") as host:
+        host.processing.tick_email(number, "press", by="alice@example.com")  # and nobody runs it
+    assert "the letter is not sent" in desk("case", "untick", number, "press").err
+    desk("run")
+    assert (states(desk, number)["press"], inbox.letters) == ("email_ready", [])
     desk("case", "tick", number, "press", "--yes")
-    desk("case", "untick", number, "press")
+    assert "nothing was taken back" in desk("case", "untick", number, "press").err
     ran = desk("case", "tick", number, "press")
     assert "Requested deletion from Newsletter Press" in ran.out
     assert len(inbox.letters) == 1
@@ -272,12 +291,34 @@ def test_a_source_is_added_late(office: Dsr) -> None:
 # --- many cases ------------------------------------------------------------------------------------------------------------------------
 
 
+def test_a_word_for_many(office: Dsr, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is listed of which cases it is asked; the others say why they stay."""
+    first, second, third, open_ = (new(office, f"p{n}@example.org", type=type_) for n, type_ in enumerate((*("do_not_mail",) * 3, "deletion")))
+    for number in (first, second, third, open_):
+        office("case", "verify", number, "--method", "document")
+        office("case", "accept", number, "--yes")
+    ran = office("case", "finish", first, open_, "--yes", "--all-done", code=1)
+    assert f'{first}: "It was handled internally"' in ran.err
+    assert f'{open_}: "' not in ran.err
+    assert (stage(office, first), stage(office, open_)) == ("reply", "process")
+    assert "is not ticked" in office("case", "finish", second, third, "--yes", code=1).out
+    monkeypatch.setattr("dsr_sdk.cli.output.interactive", lambda: True)
+    answered: list[str] = []
+    monkeypatch.setattr("dsr_sdk.cli.output.confirmed", lambda question: not answered.append(question))  # type: ignore[func-returns-value]
+    office("case", "finish", second, third)
+    assert answered[0] == "Is it so, of each of these 2?"
+    assert (stage(office, second), stage(office, third)) == ("reply", "reply")
+
+
 def test_many_at_once(desk: Dsr) -> None:
     """One's error stops no other, and shows in the exit code."""
     good, bad = new(desk, "bob@example.org"), new(desk, "eve@example.net")
     desk("case", "verify", good, "--method", "document")
     ran = desk("case", "accept", good, bad, "--yes", "--json", code=1)
     assert {row["case"]: row["ok"] for row in ran.json["results"]} == {good: True, bad: False}
+    assert "agent: is no account" in desk("case", "assign", good, bad, "--to", "carol@example.com", code=2).err
+    assert "agent: is no account" in desk("case", "assign", good, "--to", "carol@example.com", code=2).err
+    desk("accounts", "add", "carol@example.com", "--name", "Carol", "--role", "admin", "--invite")
     desk("case", "assign", good, bad, "--to", "carol@example.com")
     assert {row["case"] for row in desk("case", "list", "--agent", "carol@example.com", "--json").json["cases"]} == {good, bad}
     desk("case", "assign", good, "--nobody")

@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from dsr_sdk import Request
+from dsr_sdk.engine import Deed
 from dsr_sdk.host import Host
+from dsr_sdk.host.process.panel import FINAL, SourceState
 from tests.docs.pages import ROOT
 
 pytest.importorskip("uvicorn", reason="the portal is not installed")
@@ -82,6 +85,56 @@ def test_it_serves_until_it_is_told_to_end(tmp_path: Path) -> None:
         if process.poll() is None:
             process.kill()
             process.communicate()
+
+
+@pytest.mark.thorough
+def test_a_deletion_is_seen_to_its_end_and_nobody_is_back(tmp_path: Path) -> None:
+    """What takes a vendor ten days takes seconds, and the page says so; started again, the sandboxes know nobody who was erased in them."""
+    process = subprocess.Popen([*EXAMPLE, "--place", str(tmp_path), "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if "days pass in seconds" in line:
+                break
+        assert "days pass in seconds" in said
+        with Host.open(tmp_path / "dsr.toml") as host:
+            assert "seconds here" in host.config.portal.notice
+            (number,) = [case.number for case in host.cases() if case.type == "deletion" and case.stage == "process"]
+            panel = host.processing.panel(number)
+            host.processing.give_free(number, [row.source for row in panel.sources if row.selectable], by="alice@example.com", seen=panel.seen)
+            deadline = time.monotonic() + 90
+            while left := [row for row in host.processing.panel(number).sources if row.state not in FINAL]:
+                assert time.monotonic() < deadline, [(row.source, row.state) for row in left]
+                for row in left:
+                    if row.state in (SourceState.BY_HAND, SourceState.EMAIL_SENT):
+                        host.processing.mark_done(number, row.source, by="alice@example.com")
+                time.sleep(0.5)
+            host.workflow.finish(number, by="alice@example.com", all_done=True)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+        assert "Traceback" not in err
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    sys.path.insert(0, str(ROOT / "examples"))
+    try:
+        from days import replay  # type: ignore[import-not-found]  # an example's, beside the package
+        from stage import sandboxes  # type: ignore[import-not-found]  # likewise
+    finally:
+        sys.path.remove(str(ROOT / "examples"))
+    again = tmp_path / "again"
+    with sandboxes(again) as urls, Host.open(tmp_path / "dsr.toml") as kept:
+        assert replay(kept, urls, (again / "dsr.toml").read_text(), again / "secrets") == 2  # this one, and the one that was closed
+        with Host.open(again / "dsr.toml") as looking:
+            for case in (number, next(case.number for case in kept.cases() if case.stage == "closed")):
+                subject = kept.request(case).model_dump(mode="json")["subject"]
+                plan = looking.plan(looking.submit(Request.parse({"type": "deletion", "subject": subject})), wait=20)
+                gone = {row.source for row in kept.processing.panel(case).sources if row.last_deleted}
+                left = {row.source: row.matches for row in plan.sources if row.source in gone}
+                assert {name for name, matches in left.items() for match in matches if match.deed is Deed.ERASE} == set()
 
 
 def test_make_has_a_target_for_it() -> None:

@@ -105,7 +105,7 @@ def test_two_requests_for_one_person_ask_the_vendor_once(world: World, connector
     """The same match in two cases: one effect, and its answer counts for both."""
     vendor = world.add("crm", connector, None, "ada@example.com")
     host = world.open()
-    cases = world.erase(host, "ada@example.com", "ada@example.com", wait=2)
+    cases = world.erase(host, "ada@example.com", "ada@example.com", wait=30)
     assert set(vendor.effects.values()) == {1}
     assert [status_of(host, case) for case in cases] == [Status.VERIFIED, Status.VERIFIED]
 
@@ -132,7 +132,7 @@ def test_one_poll_serves_everybody_in_a_job(world: World) -> None:
     people = [f"p{n}@example.com" for n in range(30)]
     vendor = world.add("crm", SharedJob, None, *people)
     host = world.open()
-    cases = world.erase(host, *people, wait=2)
+    cases = world.erase(host, *people, wait=30)
     assert vendor.calls["POST start"] == 1
     assert vendor.calls["GET job"] == 1
     assert {status_of(host, case) for case in cases} == {Status.VERIFIED}
@@ -144,7 +144,7 @@ def test_a_job_that_never_ends_fails(sqlite_world: World) -> None:
     vendor = world.add("crm", Jobs, None, "ada@example.com")
     vendor.jobs_finish = False
     host = world.open(options=dataclasses.replace(FAST, pending_for=timedelta(milliseconds=100)))
-    (case,) = world.erase(host, "ada@example.com", wait=1)
+    (case,) = world.erase(host, "ada@example.com", wait=30)
     report = host.status(case)
     assert report.sources[0].status is Status.FAILED
     assert "did not finish" in report.sources[0].detail
@@ -165,7 +165,7 @@ def test_a_failed_job_may_be_started_again(sqlite_world: World) -> None:
     vendor.jobs.clear()
     vendor.jobs_finish = True
     assert host.retry(case) == 1
-    host.run(case, wait=3)
+    host.run(case, wait=30)
     assert status_of(host, case) is Status.VERIFIED
 
 
@@ -181,7 +181,7 @@ def test_a_poll_that_failed_for_good_is_retried_as_a_poll(world: World) -> None:
     assert status_of(host, case) is Status.FAILED
     vendor.faults, vendor.jobs_finish = [], True
     assert host.retry(case) == 1
-    host.run(case, wait=3)
+    host.run(case, wait=30)
     assert status_of(host, case) is Status.VERIFIED
     assert vendor.calls["POST start"] == 1
 
@@ -234,7 +234,7 @@ def test_retry_after_zero_is_no_loop(sqlite_world: World) -> None:
     vendor = world.add("crm", Toy, None, "ada@example.com")
     vendor.faults = [Fault("status", method="DELETE", status=429, headers={"Retry-After": "0"}, times=-1)]
     host = world.open()
-    done = threading.Thread(target=lambda: world.erase(host, "ada@example.com", wait=2), daemon=True)
+    done = threading.Thread(target=lambda: world.erase(host, "ada@example.com", wait=30), daemon=True)
     done.start()
     done.join(20)
     alive = done.is_alive()
@@ -315,7 +315,7 @@ def test_one_source_down_harms_no_other(sqlite_world: World) -> None:
     down.faults = [Fault("reset", times=-1)]
     page.faults = [Fault("html", times=-1)]
     host.approve(plan)
-    report = host.run(case, wait=3)
+    report = host.run(case, wait=30)
     statuses = {row.source: row.status for row in report.sources}
     assert statuses == {"down": Status.FAILED, "page": Status.FAILED, "fine": Status.VERIFIED}
     assert not fine.contacts
@@ -365,7 +365,7 @@ def test_a_buggy_verb_is_a_contract_error_of_its_own_source(sqlite_world: World,
     case = host.submit(Request.parse({"type": type_, "subject": {"email": "ada@example.com"}}))
     plan = host.plan(case)
     host.approve(plan)
-    report = host.run(case, wait=1)
+    report = host.run(case, wait=30)
     crm, shop = report.sources
     assert crm.status is (Status.COULD_NOT_CHECK if verb == "find" else Status.FAILED)
     assert shop.status in (Status.VERIFIED, Status.COPIED, Status.OPTED_OUT)
@@ -419,7 +419,7 @@ def test_pending_without_a_poll_fails_loudly(sqlite_world: World) -> None:
     buggy = type("Buggy", (Toy,), {"__doc__": "x", "slug": "buggy", "erase": lambda self, api, match: Pending("j", timedelta(0))})
     sqlite_world.add("crm", buggy, None, "ada@example.com")
     host = sqlite_world.open()
-    (case,) = sqlite_world.erase(host, "ada@example.com", wait=2)
+    (case,) = sqlite_world.erase(host, "ada@example.com", wait=30)
     assert status_of(host, case) is Status.FAILED
 
 
@@ -479,7 +479,7 @@ def test_two_predecessors_finish_at_the_same_time(world: World) -> None:
     host = world.open()
     for _ in range(5):
         world.vendors["last"].seed([Person("ada@example.com")])
-        (case,) = world.erase(host, "ada@example.com", wait=1)
+        (case,) = world.erase(host, "ada@example.com", wait=30)
         assert journal.pop() == "last"
         assert host.status(case).status == "done"
 
@@ -492,7 +492,7 @@ def test_sources_do_not_stand_in_each_others_way(world: World) -> None:
     host = world.open(options=dataclasses.replace(FAST, group=5, group_seconds=0.002))
     cases = host.submit_many([deletion(email) for email in people])
     host.approve_many(host.plan_many(cases))
-    host.run_all(wait=3)
+    host.run_all(wait=30)
     assert {host.status(case).status for case in cases} == {"done"}
     if world.database is not None:
         with host.ledger.engine.connect() as connection:
@@ -589,7 +589,7 @@ def test_a_verification_that_cannot_look_is_not_clean(sqlite_world: World) -> No
     host = world.open()
     (case,) = world.erase(host, "ada@example.com")
     vendor.faults = [Fault("status", status=400, times=-1)]
-    host.run(case, wait=2)
+    host.run(case, wait=30)
     assert status_of(host, case) is Status.COULD_NOT_CHECK
     assert not host.status(case).settled
 
@@ -680,7 +680,7 @@ def test_one_person_twice_in_two_threads(world: World) -> None:
     host = world.open()
     cases = host.submit_many([deletion(), deletion()])
     host.approve_many(host.plan_many(cases))
-    threads = [threading.Thread(target=lambda case=case: host.run(case, wait=3)) for case in cases]
+    threads = [threading.Thread(target=lambda case=case: host.run(case, wait=30)) for case in cases]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -765,7 +765,7 @@ def test_errors_of_each_kind_say_who_acts(sqlite_world: World) -> None:
     for name, error in errors.items():
         world.add(name, type(name, (Acting,), {"__doc__": "x", "slug": name, "script": {"erase": raising(error)}}), None, "ada@example.com")
     host = world.open()
-    (case,) = world.erase(host, "ada@example.com", wait=2)
+    (case,) = world.erase(host, "ada@example.com", wait=30)
     assert {row.status for row in host.status(case).sources} == {Status.FAILED}
     with host.ledger.engine.connect():
         pass

@@ -259,7 +259,7 @@ def test_a_plan_waits_for_searches_put_off(sqlite_world: World) -> None:
     host = world.open()
     case = host.submit(deletion())
     assert standing(host.plan(case), "crm") is Standing.COULD_NOT_CHECK
-    assert standing(host.plan(case, wait=3), "crm") is Standing.FOUND
+    assert standing(host.plan(case, wait=30), "crm") is Standing.FOUND
     assert len(asked) == 2
 
 

@@ -143,9 +143,9 @@ def test_twice_is_once(world: World) -> None:
     plan = host.plan(case)
     host.approve(plan)
     host.approve(plan)
-    host.run(case, wait=2)
+    host.run(case, wait=30)
     host.approve(plan)
-    host.run(case, wait=1)
+    host.run(case, wait=30)
     assert vendor.calls["POST start"] == 1
     assert [event["event"] for event in host.history(case)].count("plan.approved") == 1
 
@@ -169,7 +169,7 @@ def test_two_agents_approve_at_the_same_moment(world: World) -> None:
         for thread in threads:
             thread.join()
         assert [event["event"] for event in host.history(case)].count("plan.approved") == 1
-    host.run_all(wait=2)
+    host.run_all(wait=30)
     assert set(vendor.effects.values()) == {1}
     assert vendor.calls["POST start"] == 5
 
@@ -186,7 +186,7 @@ def test_what_is_done_is_not_planned_again(world: World) -> None:
     assert [match.match["id"] for match in plan.sources[0].matches] == ["crm-3"]
     host.approve(plan)
     vendor.jobs_finish = True
-    report = host.run(case, wait=3)
+    report = host.run(case, wait=30)
     assert report.status == "done"
     assert vendor.calls["POST start"] == 2
 
@@ -214,12 +214,12 @@ def test_a_new_plan_does_not_forget_what_may_have_happened(world: World) -> None
     case = host.submit(deletion())
     host.approve(host.plan(case))
     vendor.faults = [Fault("drop_after", on="/v1/jobs", method="POST"), Fault("status", on="/v1/jobs", method="GET", times=-1, status=503)]
-    host.run(case, wait=3)
+    host.run(case, wait=30)
     assert host.status(case).sources[0].status is Status.FAILED
     assert vendor.effects == {"job crm-1": 1}
     vendor.faults = []
     host.approve(host.plan(case))
-    report = host.run(case, wait=3)
+    report = host.run(case, wait=30)
     assert report.settled
     assert vendor.effects == {"job crm-1": 1}
 
@@ -234,11 +234,11 @@ def test_a_retry_does_not_forget_what_may_have_happened(world: World) -> None:
         Fault("drop_after", on="/v1/jobs", method="POST"),
         Fault("status", on="/v1/jobs", method="GET", times=1, status=401),
     ]
-    host.run(case, wait=3)
+    host.run(case, wait=30)
     assert host.status(case).sources[0].status is Status.FAILED
     assert vendor.effects == {"job crm-1": 1}
     host.retry(case)
-    assert host.run(case, wait=3).settled
+    assert host.run(case, wait=30).settled
     assert vendor.effects == {"job crm-1": 1}
 
 
@@ -263,7 +263,7 @@ def test_an_opt_out_is_not_recovered_from_an_erasure(world: World) -> None:
     host = world.open()
     case = host.submit(Request.parse({"type": "do_not_sell", "subject": {"email": "ada@example.com"}}))
     host.approve(host.plan(case))
-    report = host.run(case, wait=2)
+    report = host.run(case, wait=30)
     assert report.sources[0].outcomes == {"opted_out": 1}
     assert len(made) == 2
 
@@ -303,7 +303,7 @@ def test_an_idempotency_key_belongs_to_its_batch(world: World) -> None:
     vendor.faults = [Fault("reset", on="/v1/contacts/delete", times=3)]
     host.run_all()
     host.approve(host.plan(cases[2]))
-    host.run_all(wait=3)
+    host.run_all(wait=30)
     assert not vendor.contacts
     assert all(len(bodies) == 1 for bodies in seen.values())
 

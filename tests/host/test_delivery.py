@@ -362,6 +362,118 @@ def test_guessing_from_many_threads(world: World, inbox: Inbox) -> None:
     assert (answers.count(RequestError), answers.count(LinkError)) == (10, 6)
 
 
+def confirmed(world: World, inbox: Inbox) -> tuple[Host, str, str, str]:
+    """A copy large enough to break off, and the secret that the code was exchanged for: host, case, token, secret."""
+    host, case = collected(world, inbox)
+    host.files.attach(case, [b"%PDF-1.7 " + os.urandom(3_000_000)], name="a.pdf", purpose="copy", by=AMY)
+    token = offered(host, case)
+    host.delivery.send_code(token)
+    return host, case, token, host.delivery.confirm(token, code_in(inbox))
+
+
+def told(host: Host, case: str) -> list[str]:
+    """What the history says about the handing over."""
+    return [event["event"] for event in host.history(case) if event["event"].startswith("copy.")][3:]
+
+
+def test_a_download_that_breaks_off_is_taken_up_again(world: World, inbox: Inbox, tmp_path: Path) -> None:
+    """Only a whole one counts. Nobody but whoever gave the code can take it up, each try is recorded, and a second whole one is refused."""
+    host, case, token, secret = confirmed(world, inbox)
+    parcel = host.delivery.take(token, secret)
+    assert len(next(parcel.blocks)) < parcel.size
+    for _ in range(3):
+        assert host.delivery.waiting(token, secret).tries == 4  # looking uses nothing up
+    with pytest.raises(RequestError, match="being downloaded at this moment"):
+        host.delivery.take(token, secret)
+    parcel.blocks.close()
+    for stranger in (
+        lambda: host.delivery.send_code(token),
+        lambda: host.delivery.fetch(token, code_in(inbox)),
+        lambda: host.links.look(token, Purpose.COPY),
+    ):
+        with pytest.raises(LinkError):
+            stranger()
+    for wrong_secret in ("", "nothing", secret[:-1]):
+        with pytest.raises(LinkError):
+            host.delivery.take(token, wrong_secret)
+    again = world.open().delivery.take(token, secret)  # the portal may have been started anew meanwhile
+    data = b"".join(again.blocks)
+    assert opened(data, tmp_path)
+    assert len(data) == again.size
+    for late in (lambda: host.delivery.take(token, secret), lambda: host.delivery.waiting(token, secret)):
+        with pytest.raises(LinkError):
+            late()
+    assert told(host, case) == ["copy.confirmed", "copy.started", "copy.broken_off", "copy.started", "copy.delivered"]
+    broken = next(event["data"] for event in host.history(case) if event["event"] == "copy.broken_off")
+    assert (0 <= broken["bytes"] < broken["of"], broken["left"]) == (True, 4)
+    assert secret not in str(host.history(case))
+
+
+def test_a_download_is_begun_a_few_times_and_for_an_hour(world: World, inbox: Inbox) -> None:
+    """Five tries in all; after an hour none."""
+    host, case, token, secret = confirmed(world, inbox)
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=61)), pytest.raises(LinkError):
+        host.delivery.take(token, secret)
+    for _ in range(5):
+        parcel = host.delivery.take(token, secret)
+        next(parcel.blocks)
+        parcel.blocks.close()
+    with pytest.raises(LinkError):
+        host.delivery.take(token, secret)
+    assert told(host, case).count("copy.broken_off") == 5
+
+
+def test_a_download_of_which_nothing_is_heard(world: World, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process died: after two minutes it is over. Were it alive after all, it ends when it hears of the next one, and does not count."""
+    host, case, token, secret = confirmed(world, inbox)
+    lost = host.delivery.take(token, secret)
+    next(lost.blocks)
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=3)):
+        second = host.delivery.take(token, secret)
+        next(second.blocks)
+        monkeypatch.setattr("dsr_sdk.host.process.pickup._BEAT", -1.0)
+        with pytest.raises(LinkError, match="begun once more"):
+            next(lost.blocks)
+        assert sum(map(len, second.blocks)) > 0
+    assert told(host, case) == ["copy.confirmed", "copy.started", "copy.started", "copy.delivered"]
+
+
+def test_two_begin_at_once(world: World, inbox: Inbox) -> None:
+    """One of them; the other is told that it is under way."""
+    host, _, token, secret = confirmed(world, inbox)
+    start = threading.Barrier(4)
+    results: list[str] = []
+
+    def begin() -> None:
+        start.wait(20)
+        try:
+            next(host.delivery.take(token, secret).blocks)
+            results.append("begun")
+        except RequestError as error:
+            results.append(error.message)
+
+    threads = [threading.Thread(target=begin) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len([result for result in results if result == "it is being downloaded at this moment"]) >= 1
+    assert results.count("begun") >= 1
+
+
+def test_a_secret_opens_its_own_copy_as_long_as_that_is_the_newest(world: World, inbox: Inbox) -> None:
+    """Not that of another link, and not one that was changed since."""
+    host, case, token, secret = confirmed(world, inbox)
+    other = host.submit(deletion("bob@example.com", type="copy", channel="api"))
+    host.workflow.accept(other, by=AMY)
+    host.files.attach(other, [PDF], name="a.pdf", purpose="copy", by=AMY)
+    with pytest.raises(LinkError):
+        host.delivery.take(offered(host, other), secret)
+    host.files.attach(case, [PDF], name="b.pdf", purpose="copy", by=AMY)
+    with pytest.raises(LinkError):
+        host.delivery.take(token, secret)
+
+
 def test_fetched_twice_at_once(world: World, inbox: Inbox) -> None:
     """Two with link and code at the same moment: one gets the copy."""
     host, case = collected(world, inbox)

@@ -35,7 +35,7 @@ def office(world: World, settings: str = "") -> tuple[Host, str]:
     world.tables = f"[workflow]\n{settings}"
     world.add("crm", Toy)
     host = world.open()
-    case = host.submit(deletion(channel="api"))
+    case = host.submit(deletion(type="copy", channel="api"))
     host.workflow.accept(case, by=AMY)
     return host, case
 

@@ -22,7 +22,7 @@ from dsr_sdk.host.cases.verification import Method
 from dsr_sdk.host.cases.workflow import Reason
 from dsr_sdk.host.process.panel import SourceState
 from dsr_sdk.http import Api, StartingAfter
-from dsr_sdk.identity import Verification
+from dsr_sdk.identity import Name, Verification
 from dsr_sdk.testing import Person
 from tests.smtp import Inbox
 from tests.toys import Letters, Toy
@@ -179,6 +179,93 @@ def test_what_a_channel_vouches_for(world: World, channel: str, found: int | Non
     shop(world)
     host = office(world)
     assert searched(host, submitted(host, channel=channel))["billing"].found == found
+
+
+# --- duplicates: what is proven goes along, and nothing else becomes so ----------------------------------------------------------------
+
+
+def pointers(host: Host, case: str) -> dict[str, Any]:
+    """What stands in a request: value -> (source, proof)."""
+    rows = host.request(case).subject.identities
+    return {identity.value: (identity.source, identity.verified_by) for identity in rows if not isinstance(identity, Name)}
+
+
+def carried(host: Host, case: str) -> list[Any]:
+    return [(event["actor"], event["data"]) for event in host.history(case) if event["event"] == "identity.carried"]
+
+
+def test_what_the_duplicate_has_proven_goes_along(world: World, inbox: Inbox) -> None:
+    """The id that an agent has seen a document for is searched with in the case that goes on; whether that one is verified stays as it was."""
+    shop(world)
+    host = office(world, inbox)
+    first = submitted(host, email=VICTIM)
+    second = submitted(host, email=VICTIM, user_id=THEIRS)
+    host.workflow.verify(second, Method.DOCUMENT, by=BY)
+    seen = host.workflow.get(first).revision
+    host.workflow.merge(second, first, by=BOB)
+    assert pointers(host, first) == {VICTIM: ("request", Verification.DOCUMENT), THEIRS: ("request", Verification.DOCUMENT)}
+    told = {"of": second, "identities": ["email, proven", "controller_id, proven"]}
+    assert (carried(host, first), host.workflow.get(first).verified_by) == ([(BOB, told)], None)
+    assert VICTIM not in repr(host.history(first))
+    with pytest.raises(ConflictError):
+        host.workflow.accept(first, by=BY, revision=seen)
+    with pytest.raises(RequestError, match="not verified"):
+        host.workflow.accept(first, by=BY)
+    confirmed(host, inbox, first)
+    assert searched(host, first)["billing"].found == 1
+    assert [case.number for case in host.inbox.search(THEIRS)] == [second, first]
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_what_was_typed_into_the_duplicate_stays_typed(world: World, inbox: Inbox, typed: bool) -> None:
+    """A stranger who names the victim's address and an id asks for the same: merged, that id opens nothing, whether it is taken over or not."""
+    shop(world)
+    host = office(world, inbox)
+    first = submitted(host, email=VICTIM)
+    confirmed(host, inbox, first)
+    second = submitted(host, email=VICTIM, user_id=THEIRS)
+    host.workflow.merge(second, first, by=BY, typed=typed)
+    assert pointers(host, first) == {VICTIM: ("request", Verification.EMAIL_LINK)} | ({THEIRS: ("request", None)} if typed else {})
+    assert searched(host, first)["billing"].state is SourceState.MISSING_IDENTIFIER
+    assert not world.vendors["billing"].calls
+    assert len(carried(host, first)) == typed
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_a_strangers_own_mailbox_is_not_proven_in_the_case_of_whom_they_named(world: World, inbox: Inbox, typed: bool) -> None:
+    """The two are the same person's by what was typed: no proof goes along, neither the stranger's nor an agent's word about the stranger."""
+    shop(world)
+    host = office(world, inbox)
+    first = submitted(host, email=VICTIM)
+    confirmed(host, inbox, first)
+    second = submitted(host, identities=[{"kind": "email", "value": VICTIM}])
+    host.add_identity(second, Email(value=MALLORY), by=BY)
+    link = host.conversation
+    with link.deciding() as (connection, book):
+        case = link.held(connection, second)
+        host.workflow.prove(connection, book, case, Method.EMAIL, by="subject", address=MALLORY)
+    assert pointers(host, second)[MALLORY] == ("agent", Verification.EMAIL_LINK)
+    host.workflow.merge(second, first, by=BY, typed=typed)
+    assert pointers(host, first) == {VICTIM: ("request", Verification.EMAIL_LINK)} | ({MALLORY: ("request", None)} if typed else {})
+    assert host.inbox.review(first).entered == ()
+
+
+def test_an_opt_out_takes_everything_along(world: World) -> None:
+    """No proof is asked for, so what was typed counts there as it would have counted here."""
+    host = office(world)
+    first, second = submitted(host, "do_not_sell", email=VICTIM), submitted(host, "do_not_sell", email=VICTIM, user_id=THEIRS)
+    host.workflow.merge(second, first, by=BY)
+    assert pointers(host, first) == {VICTIM: ("request", None), THEIRS: ("request", None)}
+
+
+def test_an_agents_word_goes_along_as_that(world: World, inbox: Inbox) -> None:
+    """Never as a proof, and never instead of one."""
+    host = office(world, inbox)
+    first, second = submitted(host, email=VICTIM), submitted(host, email=VICTIM)
+    confirmed(host, inbox, second)
+    host.add_identity(second, ControllerId(value=THEIRS), by=BY)
+    host.workflow.merge(second, first, by=BY)
+    assert pointers(host, first) == {VICTIM: ("request", Verification.EMAIL_LINK), THEIRS: ("agent", None)}
 
 
 def test_opting_out_needs_no_proof(world: World) -> None:

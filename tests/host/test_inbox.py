@@ -28,7 +28,7 @@ from dsr_sdk.ledger.desk import case_sources, messages
 from dsr_sdk.ledger.schema import cases, tasks
 from dsr_sdk.request import Channel, RequestType
 from tests.toys import Manually
-from tests.world import World, deletion
+from tests.world import World, deletion, staff
 
 AMY, BOB = "amy@example.com", "bob@example.com"
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
@@ -467,9 +467,40 @@ def test_bulk_continue(world: World) -> None:
     assert [host.workflow.get(number).stage for number in (good, stale, unproven, other)] == ["process", "review", "review", "process"]
 
 
-def test_bulk_assign_and_finish(world: World) -> None:
-    """Assigning to somebody and to nobody; finishing gives nobody's word, so what needs it stays."""
+def test_many_are_finished_with_a_word_for_each(world: World) -> None:
+    """It is said beforehand which case needs which word and what is left out; a word is given case by case, and never instead of the work."""
     host = office(world)
+    ready, silent, open_, internal, copy, review = (
+        host.submit(deletion(f"p{n}@example.com", type=type_)) for n, type_ in enumerate(("deletion",) * 3 + ("do_not_mail", "copy", "deletion"))
+    )
+    for case in (ready, silent, open_, internal, copy):
+        host.workflow.accept(case, by=AMY, sources=["crm"] if case != internal else None)
+    for case in (ready, silent, copy):
+        host.processing.mark_done(case, "crm", by=AMY)
+    picked = [ready, silent, open_, internal, copy, review]
+    needs = {row.case: row for row in host.inbox.finishing(picked)}
+    assert {case: (row.word, bool(row.blockers)) for case, row in needs.items()} == {
+        ready: ("All data was deleted", False),
+        silent: ("All data was deleted", False),
+        open_: ("All data was deleted", True),
+        internal: ("It was handled internally", False),
+        copy: ("", True),
+    }
+    assert needs[open_].blockers == ("Crm: to be done by hand, not marked as done yet",)
+    results = host.inbox.bulk("finish", [(case, None) for case in picked], by=AMY, confirmed={ready, open_, internal, copy, review})
+    assert {row.case: row.ok for row in results} == {ready: True, silent: False, open_: False, internal: True, copy: False, review: False}
+    errors = {row.case: row.error for row in results}
+    assert 'the box "All data was deleted" is not ticked' in errors[silent]
+    assert "not marked as done" in errors[open_]
+    assert "the copy is not generated" in errors[copy]
+    confirmed = [event["data"]["text"] for case in (ready, internal) for event in host.history(case) if event["event"] == "processing.confirmed"]
+    assert confirmed == ["all data was deleted", "handled internally"]
+
+
+def test_bulk_assign_and_finish(world: World) -> None:
+    """Assigning to somebody and to nobody; without a word, what needs one stays."""
+    host = office(world)
+    staff(host, AMY, BOB)
     picked = host.submit_many([deletion(f"p{n}@example.com", type="do_not_mail") for n in range(2)])
     assert all(row.ok for row in host.inbox.bulk("assign", [(number, None) for number in picked], by=AMY, agent=BOB))
     assert numbers(host.inbox.page(Filter(agent=BOB))) == sorted(picked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import tomllib
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from dsr_sdk.host.arrivals.form_words import LANGUAGES, form_words, localised, n
 from dsr_sdk.host.arrivals.forms import FormError
 from dsr_sdk.host.arrivals.throttle import TooManyError, network
 from dsr_sdk.host.cases.verification import Requirement
+from dsr_sdk.host.cases.workflow import Reason
 from dsr_sdk.host.settings import FieldKind
 from dsr_sdk.identity import Name
 from dsr_sdk.ledger.database import reading
@@ -124,7 +126,7 @@ def test_the_form_becomes_a_case_in_review(opened: Host, clock: time_machine.Tra
 def test_every_type_comes_through_the_form(opened: Host, clock: time_machine.Traveller, type_: RequestType) -> None:
     """All five types are offered, and taken."""
     assert type_.value in {choice.value for choice in opened.intake.form().types}
-    assert opened.workflow.get(submit(opened, clock, type=type_.value, scope="app_data")).scope == (
+    assert opened.workflow.get(submit(opened, clock, type=type_.value, scope="app_data", custom_correction="my street")).scope == (
         Scope.APP_DATA if type_ is RequestType.DELETION else Scope.ACCOUNT
     )
 
@@ -202,6 +204,35 @@ def test_custom_fields_are_typed_and_localised(sqlite_world: World, clock: time_
         "custom_shop": text("errors.choice"),
         "custom_wrong": text("errors.missing"),
     }
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_correction_says_what_is_to_be_corrected(opened: Host, clock: time_machine.Traveller, language: str) -> None:
+    """Required for a right to edit, asked for nothing else; of bounded length; optional where an agent, a file or a program takes the request in;
+    sealed with the case, shown in review, and gone with its key."""
+    text, said = form_words(language), "My street is wrong.\nIt is Hauptstraße 12."
+    [spec] = opened.intake.form(language).custom
+    assert (spec.label, spec.required, spec.types) == (text("form.correction"), True, (RequestType.RIGHT_TO_EDIT,))
+    edit = {"language": language, "type": "right_to_edit"}
+    assert wrong(opened, clock, **edit) == {"custom_correction": text("errors.missing")}
+    assert wrong(opened, clock, **edit, custom_correction="x" * 10_001) == {"custom_correction": text("errors.long", limit=10_000)}
+    number = submit(opened, clock, **edit, custom_correction=said.replace("\n", "\r\n"))
+    review = opened.inbox.review(number, language=language)
+    assert (review.correction, review.reported[0]) == (said, (text("form.correction"), said))
+    assert opened.request(submit(opened, clock, custom_correction=said)).custom_fields == {}
+
+    by_hand = opened.intake.create({"type": "right_to_edit", "email": "grace@example.com", "custom.correction": said}, by="amy@example.com")
+    assert opened.inbox.review(by_hand).correction == said
+    row = f'type,email,custom.correction\nright_to_edit,hopper@example.com,"{said}"\n'.encode()
+    assert opened.intake.import_file(io.BytesIO(row), format="csv", by="amy@example.com").taken == 1
+    [from_file] = opened.inbox.search("hopper@example.com")
+    assert opened.inbox.review(from_file.number).correction == said
+
+    opened.workflow.reject(by_hand, Reason.OTHER, by="amy@example.com")
+    opened.replies.edit(by_hand, mode="none", reason="told", by="amy@example.com")
+    opened.replies.close(by_hand, by="amy@example.com")
+    opened.shred(by_hand, by="amy@example.com")
+    assert opened.inbox.review(by_hand).correction == ""
 
 
 def test_what_is_wrong_is_told_beside_the_field(opened: Host, clock: time_machine.Traveller) -> None:

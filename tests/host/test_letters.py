@@ -93,7 +93,7 @@ def test_a_mail_server_that_does_not_take_it(world: World, inbox: Inbox, answer:
     world.add("paper", Letters)
     inbox.answer, inbox.vanish = answer, vanish
     host = world.open()
-    case = world.erase(host, "ada@example.com", wait=1)[0]
+    case = world.erase(host, "ada@example.com", wait=30)[0]
     assert host.status(case).sources[0].status is status
     assert len(inbox.letters) == letters
     inbox.answer, inbox.vanish = "250 OK", False

@@ -372,7 +372,7 @@ def test_two_press_delete_at_once(world: World, inbox: Inbox) -> None:
         return given
 
     assert sorted(together(lambda: press(host, AMY), lambda: press(other, BOB)), key=str) == [0, 7]
-    host.run_all(wait=1)
+    host.run_all(wait=30)
     assert len(events(host, case, "sources.given_free")) == 1
     assert len(inbox.letters) == 1
     assert [sorted(vendor.effects.values()) for vendor in vendors] == [[1]] * 6
@@ -434,7 +434,7 @@ def test_one_that_comes_after_another(world: World) -> None:
         host.processing.give_free(case, ["second"], by=AMY)
     first.faults = [Fault("status", status=500)]
     assert host.processing.give_free(case, ["first", "second"], by=AMY) == 2
-    host.run(case, wait=3)
+    host.run(case, wait=30)
     assert not first.contacts
     assert not second.contacts
 
@@ -489,6 +489,99 @@ def test_ticking_an_email_source_sends_once(world: World, inbox: Inbox) -> None:
     assert len(events(host, case, "source.unticked")) == 1
     host.processing.mark_done(case, "paper", by=AMY)
     assert (row(host, case, "paper").state, row(host, case, "paper").last_deleted) == (SourceState.DONE, None)
+
+
+@pytest.mark.parametrize("waits", ["not begun", "put off", "refused"])
+def test_a_letter_that_has_not_left_is_unticked_and_ticked_again(world: World, inbox: Inbox, waits: str) -> None:
+    """Unticked, no engine sends it, and the case may be withdrawn again; ticked again, it is sent exactly once."""
+    if waits == "put off":
+        inbox.refuse = {"privacy@paper.example": "451 4.7.1 not now"}
+    elif waits == "refused":
+        inbox.refuse = {"privacy@paper.example": "550 5.1.1 no such mailbox"}
+    world.add("paper", Letters)
+    host = office(world, mail=inbox)
+    case = accepted(host)
+    for turn in (1, 2):  # the second time there is a cancelled letter already
+        host.processing.tick_email(case, "paper", by=AMY)
+        if waits != "not begun":
+            host.processing.run(case)
+        line = row(host, case, "paper")
+        assert (line.ticked, line.cancellable, line.sent_at) == (True, True, None)
+        with pytest.raises(ConflictError):
+            host.workflow.withdraw(case, by=BOB)
+        assert host.processing.untick(case, "paper", by=BOB)
+        assert not host.processing.untick(case, "paper", by=BOB)
+        line = row(host, case, "paper")
+        assert (line.state, line.ticked, line.ticked_by, line.selectable) == (SourceState.EMAIL_READY, False, None, True)
+        assert len(events(host, case, "letter.cancelled")) == turn
+        inbox.refuse = {} if turn == 2 else inbox.refuse
+        host.run_all(wait=30)
+        assert not inbox.letters
+    assert "Unticked Paper Ltd: its letter is not sent" in [activity.text for activity in host.processing.panel(case).activity]
+    assert host.processing.blockers(case, all_done=True) == ["Paper Ltd: the deletion e-mail is not sent yet"]
+    together(*[lambda: host.processing.tick_email(case, "paper", by=AMY)] * 3)
+    host.run_all(wait=30)
+    assert len(inbox.letters) == 1
+    line = row(host, case, "paper")
+    assert (line.state, line.cancellable, line.sent_at is None) == (SourceState.EMAIL_SENT, False, False)
+    assert not host.processing.untick(case, "paper", by=BOB)
+    assert (row(host, case, "paper").state, len(events(host, case, "source.unticked"))) == (SourceState.EMAIL_SENT, 1)
+
+
+def test_unticked_and_nothing_else_given_free_it_may_be_withdrawn(world: World, inbox: Inbox) -> None:
+    """As if it had never been ticked."""
+    world.add("paper", Letters)
+    host = office(world, mail=inbox)
+    case = accepted(host)
+    host.processing.tick_email(case, "paper", by=AMY)
+    host.processing.untick(case, "paper", by=AMY)
+    host.workflow.withdraw(case, by=BOB)
+    host.run_all()
+    assert not inbox.letters
+
+
+def test_a_letter_under_way_is_not_unticked(world: World, inbox: Inbox) -> None:
+    """While the engine has it: nobody knows how far it is. One in doubt that is to be sent again may have arrived, and is not cancelled either."""
+    world.add("paper", Letters)
+    refused: list[Exception] = []
+
+    def meanwhile(step: str) -> None:
+        if step in ("before mail", "handover", "after mail"):
+            try:
+                host.processing.untick(case, "paper", by=BOB)
+            except ConflictError as error:
+                refused.append(error)
+
+    world.tables, world.mail = "[workflow]", inbox.toml
+    host = world.open(on_step=meanwhile)
+    case = accepted(host)
+    host.processing.tick_email(case, "paper", by=AMY)
+    inbox.vanish = True
+    host.processing.run(case)
+    assert [str(error) for error in refused] == ["paper: the letter is being sent at this moment (look at it again)"] * 2
+    inbox.vanish = False
+    host.processing.retry(case, "paper", by=AMY, resend=True)
+    assert not row(host, case, "paper").cancellable
+    with pytest.raises(ConflictError, match="being sent"):
+        host.processing.untick(case, "paper", by=BOB)
+
+
+def test_unticked_while_the_engine_reaches_for_it(world: World, inbox: Inbox) -> None:
+    """Again and again at the same moment: either the letter leaves or it was cancelled, and the history says the same as the mailbox."""
+    world.add("paper", Letters)
+    host = office(world, mail=inbox)
+    sent = 0
+    for turn in range(8):
+        case = accepted(host, email=f"p{turn}@example.com")
+        host.processing.tick_email(case, "paper", by=AMY)
+        together(lambda: host.processing.run(case), lambda: host.processing.untick(case, "paper", by=BOB))  # noqa: B023
+        host.processing.run(case)
+        sent += 1 - len(events(host, case, "letter.cancelled"))
+        assert len(inbox.letters) == sent
+        host.processing.tick_email(case, "paper", by=AMY)
+        host.processing.run(case)
+        sent = turn + 1
+        assert len(inbox.letters) == sent
 
 
 @pytest.mark.parametrize("type_", ["copy", "do_not_sell"])
@@ -582,7 +675,7 @@ def test_a_letter_in_doubt(world: World, inbox: Inbox) -> None:
 
 
 def test_a_missing_identifier_is_entered(world: World) -> None:
-    """It is named, entered, and searched with there and nowhere else; another kind opens nothing."""
+    """It is named, entered, and searched with where it is understood and nowhere else; another kind opens nothing there."""
     keyed = world.add("keyed", Keyed, None, Person("other@example.com", user_id="u-1"))
     crm = world.add("crm", Toy, None, ADA)
     host = office(world)
@@ -595,6 +688,8 @@ def test_a_missing_identifier_is_entered(world: World) -> None:
     calls = crm.calls.total()
     host.processing.add_identifier(case, Email(value="second@example.com"), by=AMY)
     assert row(host, case, "keyed").state is SourceState.MISSING_IDENTIFIER
+    assert crm.calls.total() > calls
+    calls = crm.calls.total()
     host.processing.add_identifier(case, ControllerId(value="u-1"), by=AMY)
     line = row(host, case, "keyed")
     assert (line.state, line.found, line.missing) == (SourceState.FOUND, 1, "")
@@ -626,7 +721,7 @@ def test_manual_sources_one_by_one(world: World) -> None:
     lines = {line.source: line for line in panel.sources}
     assert (lines["cabinet"].state, lines["cellar"].state) == (SourceState.DONE, SourceState.BY_HAND)
     assert [info.name for info in lines["cabinet"].files] == ["proof.pdf"]
-    assert panel.blockers == ("Cellar is done by hand and is not marked as done",)
+    assert panel.blockers == ("Cellar: to be done by hand, not marked as done yet",)
     assert lines["cabinet"].last_deleted is None
     assert "folder" not in str(host.history(case))
     with pytest.raises(RequestError, match="nothing there waits"):
@@ -660,7 +755,7 @@ def test_partial_failure(world: World) -> None:
     line = row(host, case, "crm")
     assert (line.state, states(host, case)["shop"]) == (SourceState.FAILED, SourceState.DONE)
     assert line.last_deleted is not None, "one of the two was deleted, and the vendor said so"
-    with pytest.raises(RequestError, match="Toy failed"):
+    with pytest.raises(RequestError, match="Toy: failed"):
         host.workflow.finish(case, by=AMY, all_done=True)
     vendor.poisoned.clear()
     host.processing.retry(case, "crm", by=AMY)
@@ -698,7 +793,8 @@ def test_an_override(world: World) -> None:
 
 
 def test_what_is_under_way_cannot_be_overridden(world: World) -> None:
-    """A vendor's job that runs, and work that waits for its next try: something may be happening there."""
+    """A vendor's job that runs, and work that waits for its next try: something may be happening there. The job may be left to itself, as
+    what it is; an erasure that no vendor has accepted may not."""
     jobs = world.add("jobs", Jobs, None, ADA)
     jobs.jobs_finish = False
     crm = world.add("crm", Toy, None, ADA)
@@ -713,7 +809,91 @@ def test_what_is_under_way_cannot_be_overridden(world: World) -> None:
     for name in ("jobs", "crm"):
         with pytest.raises(RequestError, match="under way cannot be overridden"):
             host.processing.override(case, name, by=AMY, reason="because I am tired of it")
+    assert (row(host, case, "jobs").awaited, row(host, case, "crm").awaited) == (True, False)
+    with pytest.raises(RequestError, match="has not accepted"):
+        host.processing.go_on(case, "crm", by=AMY, reason="because I am tired of it")
     assert len(host.processing.blockers(case, all_done=True)) == 2
+
+
+def awaited(world: World) -> tuple[Host, str, ToyVendor]:
+    """A case whose only data source has a job that does not end, and that somebody has gone on without waiting for."""
+    jobs = world.add("jobs", Jobs, None, ADA)
+    jobs.jobs_finish = False
+    host = office(world)
+    case = accepted(host)
+    host.processing.search(case)
+    host.processing.give_free(case, ["jobs"], by=AMY)
+    assert row(host, case, "jobs").awaited is False, "no vendor has accepted anything yet"
+    with pytest.raises(RequestError, match="has not accepted"):
+        host.processing.go_on(case, "jobs", by=BOB, reason="it takes them ten days")
+    host.processing.run(case)
+    host.processing.go_on(case, "jobs", by=BOB, reason="it takes them ten days")
+    return host, case, jobs
+
+
+def closed(host: Host, case: str) -> None:
+    """Continue, and close without a reply."""
+    host.workflow.finish(case, by=AMY, all_done=True)
+    host.replies.edit(case, mode="none", reason="told by telephone", by=AMY)
+    host.replies.close(case, by=AMY)
+
+
+def test_going_on_without_waiting(world: World) -> None:
+    """Recorded with reason and actor; the vendor is asked on, and what it says after the close stands in the history; until then the key of
+    the case stays."""
+    host, case, jobs = awaited(world)
+    line = row(host, case, "jobs")
+    assert (line.state, line.awaited, line.reason, line.overridden_by) == (SourceState.ACCEPTED, False, "it takes them ten days", BOB)
+    assert [entry["actor"] for entry in events(host, case, "source.not_awaited")] == [BOB]
+    assert "ten days" not in str(host.history(case))
+    panel = host.processing.panel(case)
+    assert (panel.blockers, panel.confirm) == ((), "Everything else was deleted (accepted, not finished yet: Jobs)")
+    closed(host, case)
+    with pytest.raises(RequestError, match="has not finished yet"):
+        host.shred(case)
+    jobs.jobs_finish = True
+    time.sleep(0.25)  # the soonest poll
+    host.run_all()
+    line = row(host, case, "jobs")
+    assert (line.state, line.last_deleted is not None) == (SourceState.DONE, True)
+    assert len(events(host, case, "erase.erased")) == 1
+    assert host.workflow.get(case).status == "done"
+    host.shred(case)
+
+
+def test_a_failure_after_going_on_becomes_visible(world: World) -> None:
+    """While it is processed it bars the way again; after the close the case is open again, until it is tried again or answered for."""
+    host, case, jobs = awaited(world)
+    closed(host, case)
+    jobs.jobs_finish, jobs.jobs_fail = True, True
+    time.sleep(0.25)
+    host.run_all()
+    line = row(host, case, "jobs")
+    assert (line.state, line.late, host.workflow.get(case).status) == (SourceState.FAILED, True, "approved")
+    assert len(events(host, case, "request.failed_late")) == 1
+    with pytest.raises(RequestError, match="not finished"):
+        host.shred(case)
+    jobs.jobs_fail = False
+    host.processing.retry(case, "jobs", by=AMY)
+    host.run_all()
+    time.sleep(0.25)
+    host.run_all()
+    line = row(host, case, "jobs")
+    assert (line.state, line.late, host.workflow.get(case).status) == (SourceState.DONE, False, "done")
+
+
+def test_a_late_failure_is_answered_for(world: World) -> None:
+    """In process it bars the way; past it, somebody may take the responsibility, and the case is finished again."""
+    host, case, jobs = awaited(world)
+    jobs.jobs_finish, jobs.jobs_fail = True, True
+    time.sleep(0.25)
+    host.run_all()
+    assert (row(host, case, "jobs").state, row(host, case, "jobs").late) == (SourceState.FAILED, False)
+    assert host.processing.blockers(case, all_done=True) == ["Jobs: failed"]
+    host.processing.override(case, "jobs", by=AMY, reason="they answer nobody")
+    assert host.processing.panel(case).confirm == "Everything else was deleted (not: Jobs)"
+    closed(host, case)
+    assert row(host, case, "jobs").state is SourceState.OVERRIDDEN
 
 
 def test_an_override_against_a_retry(world: World) -> None:
@@ -931,7 +1111,7 @@ def test_killed_while_deleting(sqlite_world: World, tmp_path: Path) -> None:
     later = world.open()
     assert all(line.ticked for line in later.processing.panel(case).sources)
     assert set(states(later, case).values()) <= {SourceState.WORKING, SourceState.WAITING, SourceState.DONE}
-    later.run_all(wait=2)
+    later.run_all(wait=30)
     assert set(states(later, case).values()) == {SourceState.DONE}
     assert [sorted(vendor.effects.values()) for vendor in vendors] == [[1]] * 3
     assert len(events(later, case, "sources.given_free")) == 1

@@ -28,7 +28,7 @@ from dsr_sdk.ledger.database import writing
 from tests.docs.pages import DOCS, text_of
 from tests.host.noted import noted
 from tests.toys import Manually, Toy
-from tests.world import World
+from tests.world import World, staff
 
 SCHEMA = json.loads((DOCS / "schemas" / "record.json").read_text(encoding="utf-8"))
 ADA = {"email": "ada@example.com", "first_name": "Ada", "last_name": "Lovelace", "phone": "+14155550123"}
@@ -44,6 +44,7 @@ def worked(world: World, **more: Any) -> tuple[Host, str]:
     host = world.open()
     case = host.submit(Request.parse({"type": "deletion", "subject": ADA, "custom_fields": {"status": "gold member"}, **more}))
     host.request(case, by="dan@example.com")
+    staff(host, "alice@example.com", "bob@example.com")
     host.workflow.assign(case, "bob@example.com", by="alice@example.com")
     host.workflow.verify(case, Method.DOCUMENT, by="bob@example.com")
     host.workflow.accept(case, by="bob@example.com")

@@ -194,7 +194,8 @@ def test_an_e_mail_that_is_not_sent_yet(world: World, clock: time_machine.Travel
     case = closed(host)
     clock.shift(timedelta(days=31))
     with writing(host.ledger.engine) as connection:
-        connection.execute(insert(mails).values(case=case, kind="notice", state="ready", created_at=datetime.now(UTC)))
+        moment = datetime.now(UTC)
+        connection.execute(insert(mails).values(case=case, kind="notice", state="ready", created_at=moment, next_at=moment))
     assert [row.waits_for for row in host.records.ripe()] == ["an e-mail of it was not sent yet"]
     with writing(host.ledger.engine) as connection:
         connection.execute(update(mails).values(state="sent"))

@@ -147,6 +147,26 @@ def test_duplicates_are_shown_the_oldest_first(world: World) -> None:
     assert [other.number for other in host.inbox.review(case).duplicates] == [first, second]
 
 
+def test_other_open_requests_of_the_person_are_shown(world: World) -> None:
+    """Of every type, found by any identity they share; a deletion beside a copy is said aloud. Neither duplicates, nor what is closed, nor
+    other people's."""
+    host = office(world)
+    case = host.submit(Request.parse({"type": "deletion", "subject": {"email": "ada@example.com", "user_id": "u-7"}}))
+    copy = host.submit(deletion(type="copy"))
+    edit = host.submit(Request.parse({"type": "right_to_edit", "subject": {"user_id": "u-7"}}))
+    twin = host.submit(deletion())
+    closed = host.submit(deletion(type="do_not_mail"))
+    host.workflow.reject(closed, Reason.OTHER, by=AMY)
+    host.replies.edit(closed, mode="none", reason="told", by=AMY)
+    host.replies.close(closed, by=AMY)
+    host.submit(deletion("bob@example.com", type="copy"))
+    panel = host.inbox.review(case)
+    assert ([other.number for other in panel.others], [other.number for other in panel.duplicates]) == ([copy, edit], [twin])
+    assert panel.copy_owed
+    assert [other.number for other in host.inbox.review(edit).others] == [case]
+    assert not host.inbox.review(edit).copy_owed
+
+
 def test_earlier_erasures_are_shown(world: World) -> None:
     """From the suppression list: which data source, for which case, when; other people's are not."""
     world.add("crm", Toy, None, "ada@example.com")

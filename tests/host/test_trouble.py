@@ -201,7 +201,7 @@ def test_a_full_disk_in_the_middle_of_a_drain(sqlite_world: World) -> None:
     begun = sum(vendor.effects.values())
     full = False
     for _ in range(3):
-        host.run_all(wait=3)
+        host.run_all(wait=30)
     assert not vendor.contacts
     assert begun < 60
     assert set(vendor.effects.values()) == {1}
@@ -221,7 +221,7 @@ def test_a_full_disk_under_the_spool(world: World, monkeypatch: pytest.MonkeyPat
 
     with monkeypatch.context() as broken:
         broken.setattr("dsr_sdk.ledger.spool.SpoolWriter.write_line", full)
-        row = host.run(case, wait=1).sources[0]
+        row = host.run(case, wait=30).sources[0]
     assert row.status is Status.FAILED
     assert "the spool cannot be written (No space left on device)" in row.detail
     host.retry(case)
@@ -394,7 +394,7 @@ def test_progress_that_raises_loses_no_outcome(world: World) -> None:
         pending = connection.execute(text("SELECT count(*) FROM tasks WHERE state = 'pending'")).scalar_one()
     assert acting == 0
     assert pending == sum(vendor.effects.values()) < 30
-    host.run_all(wait=3)
+    host.run_all(wait=30)
     assert set(vendor.effects.values()) == {1}
     assert {host.status(case).status for case in cases} == {"done"}
 
@@ -547,9 +547,9 @@ def test_no_trace_of_a_person_or_a_secret(sqlite_world: World, caplog: pytest.Lo
     subject = {"email": CANARY, "user_id": "u-canary-99", "first_name": "Canaria"}
     for type_ in ("copy", "deletion"):
         case = host.submit(Request.parse({"type": type_, "subject": subject, "reference": f"{CANARY}-{type_}", "custom_fields": {"why": CANARY}}))
-        plan = host.plan(case, wait=1)
+        plan = host.plan(case, wait=30)
         host.approve(plan)
-        report = host.run(case, wait=2)
+        report = host.run(case, wait=30)
         host.retry(case)
         said += [
             plan.to_json(),

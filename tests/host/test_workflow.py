@@ -16,12 +16,13 @@ from dsr_sdk.errors import ConfigError, ConflictError
 from dsr_sdk.host import Host
 from dsr_sdk.host.cases.verification import Method
 from dsr_sdk.host.cases.workflow import STEPS, Decision, Reason, Stage
+from dsr_sdk.identity import ControllerId
 from dsr_sdk.ledger.database import reading, writing
 from dsr_sdk.ledger.desk import case_sources
 from dsr_sdk.ledger.schema import cases
 from dsr_sdk.request import RequestType
 from tests.toys import Toy
-from tests.world import World, deletion
+from tests.world import World, deletion, staff
 
 AMY, BOB = "amy@example.com", "bob@example.com"
 
@@ -526,6 +527,7 @@ def test_closing_ends_the_case_at_its_data_sources_too(world: World) -> None:
 def test_assigning_is_nobodys_decision(world: World) -> None:
     """It does not make another agent's page out of date; a closed case is assigned to nobody any more."""
     host = office(world)
+    staff(host, AMY, BOB)
     case = host.submit(deletion())
     seen = host.workflow.get(case).revision
     host.workflow.assign(case, BOB, by=AMY)
@@ -539,6 +541,44 @@ def test_assigning_is_nobodys_decision(world: World) -> None:
         (AMY, {"agent": BOB}),
         (BOB, {"agent": None}),
     ]
+
+
+def test_a_case_is_given_to_somebody_who_can_work_it(world: World) -> None:
+    """An unknown account, one that is not active, and a role that works no requests: each is said in one line that names the field."""
+    host = office(world)
+    staff(host, AMY, BOB)
+    host.accounts.create("eve@example.com", "Eve", "read_only", by=AMY)
+    host.accounts.set_active(BOB, False, by=AMY)
+    case = host.submit(deletion())
+    for agent, why in (
+        ("carol@example.com", "is no account"),
+        (BOB, "is not active"),
+        ("eve@example.com", "works no requests"),
+        ("", "is no account"),
+    ):
+        with pytest.raises(RequestError, match=why) as raised:
+            host.workflow.assign(case, agent, by=AMY)
+        assert (raised.value.field, "\n" in str(raised.value), agent in str(raised.value)) == ("agent", False, agent == "")
+        with pytest.raises(RequestError, match=why):
+            host.inbox.bulk("assign", [(case, None)], by=AMY, agent=agent)
+    assert host.workflow.get(case).agent is None
+    host.workflow.assign(case, " Amy@Example.com", by=AMY)
+    assert host.workflow.get(case).agent == AMY
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_an_identity_is_added_while_something_can_be_searched_with_it(world: World, stage: Stage) -> None:
+    """Past processing it would stand in the request as if it had been looked for."""
+    host = office(world)
+    case = brought(host, stage)
+    before = stored(host, case)
+    if stage in (Stage.REVIEW, Stage.PROCESS):
+        host.add_identity(case, ControllerId(value="u-7"), by=AMY)
+        assert host.request(case).subject.user_id == "u-7"
+        return
+    with pytest.raises(ConflictError, match=f"the case is in {stage}"):
+        host.add_identity(case, ControllerId(value="u-7"), by=AMY)
+    assert stored(host, case) == before
 
 
 @pytest.mark.parametrize("stage", [Stage.REVIEW, Stage.REPLY, Stage.CLOSED])
@@ -603,6 +643,7 @@ def test_the_same_reference_twice_is_one_case(world: World) -> None:
 def test_the_history_names_who_did_what(world: World) -> None:
     """Every event of the workflow has its actor; nothing personal stands in any."""
     host = office(world)
+    staff(host, AMY, BOB)
     case = host.submit(deletion(channel="privacy_center"))
     host.workflow.assign(case, BOB, by=AMY)
     host.workflow.verify(case, Method.QUESTIONS, by=BOB)

@@ -271,6 +271,18 @@ def test_messages_and_duplicates(api: Api, inbox: Inbox) -> None:
     refused(api.post(f"{V1}/{first}/merge", {"into": "DSR-0000-0000-0000-0000"}), 422)
 
 
+def test_a_request_is_given_to_an_agent(api: Api, host: Host) -> None:
+    """To an account that can work it; another is refused by the field's name."""
+    number = taken(api)
+    host.accounts.create("eve@example.com", "Eve", "read_only", by="tests")
+    for agent in ("nobody@example.com", "eve@example.com"):
+        assert "agent" in json.dumps(refused(api.post(f"{V1}/{number}/assign", {"agent": agent}), 422))
+    refused(api.post(f"{V1}/{number}/assign", {}), 422, "agent")
+    host.accounts.create("carol@example.com", "Carol", "agent", by="tests")
+    assert api.post(f"{V1}/{number}/assign", {"agent": "carol@example.com"}).json()["agent"] == "carol@example.com"
+    assert api.post(f"{V1}/{number}/assign", {"agent": None}).json()["agent"] is None
+
+
 def test_no_proof_is_recorded_where_the_law_forbids(api: Api) -> None:
     """A Californian's opt-out cannot be made to depend on proof, by the API neither."""
     number = taken(api, type="do_not_sell", regime="us_ca_ccpa")
@@ -347,8 +359,8 @@ def test_the_description_needs_no_key(client: Client) -> None:
     description = client.get("/api/v1/openapi.json").json()
     assert description["openapi"].startswith("3.1")
     operations = [operation for methods in description["paths"].values() for operation in methods.values()]
-    assert len(operations) == 16
-    assert len({operation["operationId"] for operation in operations}) == 16
+    assert len(operations) == 17
+    assert len({operation["operationId"] for operation in operations}) == 17
     for operation in operations:
         assert {"401", "403", "422", "429"} <= set(operation["responses"])
         assert "application/problem+json" in operation["responses"]["422"]["content"]

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dsr_sdk import Request
 from dsr_sdk.host import Host
+from dsr_sdk.host.answers.correspondence import correspondence
 from dsr_sdk.host.answers.links import Purpose
 from dsr_sdk.host.cases.workflow import Reason
 from dsr_sdk.host.people.roles import Role
+from dsr_sdk.identity import ControllerId
 from dsr_sdk.ledger.schema import cases
 from tests.portal.conftest import Client, address
 from tests.portal.test_requests_page import SCRIPT, asked
@@ -164,9 +167,36 @@ def test_duplicates_are_shown_and_merged(agent: Client, host: Host) -> None:
     page = agent.get(f"/requests/{second}").text
     assert "The same person is waiting for the same thing" in page
     assert first in page
+    assert "with the identifiers that were proven here" in page
+    assert "only typed" not in page
     agent.form(f"/requests/{second}/merge", revision=revision(host, second), into=first)
     case = host.workflow.get(second)
     assert (case.stage, case.decision, case.duplicate_of) == ("reply", "duplicate", first)
+
+
+def test_other_requests_of_the_person_are_shown(agent: Client, signed_in_as: Callable[[Role], Client], host: Host) -> None:
+    """In review and in process, with stage and lateness: a deletion done first would leave nothing to copy. Nobody learns it who sees no people."""
+    copy, case = host.submit_many([asked(type="copy", days=90), asked()])
+    page = agent.get(f"/requests/{case}").text
+    said = page[page.index("This person also has") :]
+    said = said[: said.index("</ul>")]
+    assert (f'href="/requests/{copy}"' in said, "Copy" in said, "Review" in said, "overdue" in said) == (True, True, True, True)
+    assert "Finish the copy first" in page
+    host.workflow.accept(case, by=address(Role.AGENT))
+    assert "Finish the copy first" in agent.get(f"/requests/{case}").text
+    assert "This person also has" not in signed_in_as(Role.READ_ONLY).get(f"/requests/{case}").text
+
+
+def test_what_was_only_typed_is_offered_to_the_one_that_goes_on(agent: Client, host: Host) -> None:
+    """A box of its own, which is not ticked; the other's history says what came along, and that it is not proven."""
+    told = {"type": "deletion", "channel": "privacy_center", "subject": {"email": "ada@example.com", "user_id": "u-7"}}
+    first, second, third = host.submit(asked()), host.submit(Request.parse(told)), host.submit(Request.parse(told))
+    assert "Take over what was only typed as well" in agent.get(f"/requests/{second}").text
+    agent.form(f"/requests/{second}/merge", revision=revision(host, second), into=first)
+    assert host.request(first).subject.all(ControllerId) == ()
+    agent.form(f"/requests/{third}/merge", revision=revision(host, third), into=first, typed="1")
+    assert [identity.verified_by for identity in host.request(first).subject.all(ControllerId)] == [None]
+    assert f"Identifiers were taken over from {third} (controller_id, not proven)" in agent.get(f"/requests/{first}/history").text
 
 
 def test_a_request_can_be_withdrawn_assigned_and_given_more_time(agent: Client, host: Host) -> None:
@@ -255,6 +285,34 @@ def test_messages_answers_and_notes_stand_in_the_conversation(agent: Client, hos
     assert "The one in Bonn &lt;script&gt;" in page
     assert "New answer" not in agent.get("/requests").text
     assert "What was said on other platforms is not shown." not in page
+
+
+def test_every_mail_of_the_request_stands_in_the_conversation(agent: Client, host: Host, inbox: Inbox) -> None:
+    """What it was, when, to whom in part, and how far it has come; its text where it is kept; no link and no code that is the person's alone.
+    Shredded, nothing of it is left."""
+    number = host.submit(asked(channel="privacy_center"))
+    assert "Nothing was said or sent here yet" in agent.get(f"/requests/{number}").text
+    host.conversation.ask_to_verify(number, by=BY)
+    host.conversation.message(number, "Which shop?", by=BY)
+    inbox.answer = "451 later"
+    host.workflow.reject(number, Reason.NO_MATCH, by=BY)
+
+    def said() -> str:
+        text: str = agent.get(f"/requests/{number}").text
+        talk = text[text.index('id="conversation"') :]
+        return " ".join(re.sub(r"<[^>]+>", " ", talk[: talk.index("</section>")]).split())
+
+    assert re.search(r"Verification e-mail .*E-mail to a…@example\.com, sent .* UTC", said())
+    assert "Which shop? E-mail to a…@example.com, sent" in said()
+    assert "ada@example.com" not in said()
+    assert "/p/verify/" not in said()
+    inbox.answer = "250 OK"
+    host.replies.edit(number, subject="Your request", body="We know nobody of this name.", by=BY)
+    host.replies.close(number, by=BY, revision=host.workflow.get(number).revision)
+    assert re.search(r"Reply .*Read it Your request We know nobody of this name\.", said())
+    assert [entry.mail.mail.kind for entry in correspondence(host, number) if entry.mail] == ["verify", "message", "reply"]
+    host.shred(number, by=BY)
+    assert correspondence(host, number) == []
 
 
 def test_a_message_that_cannot_be_sent_is_kept_in_the_form(agent: Client, host: Host) -> None:

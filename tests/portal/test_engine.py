@@ -15,14 +15,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from dsr_sdk import Erased
 from dsr_sdk.errors import LedgerError
 from dsr_sdk.host import Host
+from dsr_sdk.host.answers.outbox import MailState
 from dsr_sdk.host.cases.verification import Method
 from dsr_sdk.host.people.roles import Role
 from dsr_sdk.portal import create_app
 from dsr_sdk.portal.engine import Engine
 from tests.portal.conftest import PASSWORD, WORKFLOW, Client, Live, address
-from tests.toys import Toy
+from tests.smtp import Inbox
+from tests.toys import Acting, Toy
 from tests.world import World, deletion
 
 
@@ -50,7 +53,7 @@ def test_what_was_approved_is_carried_out(portal_world: World) -> None:
     with Live(create_app(host)):
         _given_free(host, "ada@example.com")
         _until(lambda: not vendor.holds("ada@example.com"))
-    assert [thread.name for thread in threading.enumerate() if thread.name == "dsr-engine"] == []
+    assert [thread.name for thread in threading.enumerate() if thread.name in ("dsr-engine", "dsr-mail")] == []
 
 
 def test_a_press_of_a_button_wakes_it(host: Host) -> None:
@@ -194,3 +197,64 @@ def test_a_portal_without_an_engine_does_nothing_by_itself(portal_world: World) 
     with Live(app):
         time.sleep(0.3)
     assert host.status(case).sources[0].status.value == "planned"
+
+
+def test_mail_does_not_wait_for_a_long_drain(portal_world: World, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A vendor takes its time, in the middle of a round: a mail that is written meanwhile leaves at once, and of two portals only one sends it.
+    Told to end, both threads do, and what is written then waits."""
+    begun, go = threading.Event(), threading.Event()
+
+    def erase(api: object, match: object) -> Erased:
+        begun.set()
+        assert go.wait(120)
+        return Erased()
+
+    monkeypatch.setattr(Acting, "script", {"erase": erase})
+    portal_world.mail = inbox.toml
+    portal_world.add("support", Acting, None, "ada@example.com")
+    host, other = portal_world.open(), portal_world.open()
+    [case] = _given_free(host, "ada@example.com")
+    engines = [Engine(host), Engine(other)]
+    for engine in engines:
+        assert engine.postman is not None
+        engine.start()
+    assert begun.wait(60)
+    mails = [_written(host, case) for _ in range(3)]
+    for engine in engines:
+        engine.wake()
+    _until(lambda: len(inbox.letters) == 3, 60)
+    _until(lambda: {host.outbox.get(mail).state for mail in mails} == {MailState.SENT}, 60)
+    assert host.status(case).sources[0].status.value in ("planned", "waiting")  # it is at work there still
+    stop = host.stop
+
+    def stop_and_go() -> None:
+        stop()
+        go.set()  # what is under way may end now
+
+    monkeypatch.setattr(host, "stop", stop_and_go)
+    assert [engine.stop(60) for engine in engines] == [True, True]
+    assert [thread.name for thread in threading.enumerate() if thread.name in ("dsr-engine", "dsr-mail")] == []
+    assert host.status(case).sources[0].status.value in ("deleted", "reappeared")
+    late = _written(host, case)
+    assert len(inbox.letters) == 3
+    assert host.outbox.get(late).state is MailState.READY
+
+
+def test_an_error_of_mail_stops_no_other_step(portal_world: World, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that nobody has foreseen: mails leave although replies fail, it is said once, and the thread goes on."""
+    portal_world.mail = inbox.toml
+    host = portal_world.open()
+    engine = Engine(host)
+    assert engine.postman is not None
+    monkeypatch.setattr(host.replies, "automatic", lambda limit: 1 // 0)
+    mail = _written(host, None)
+    engine.start()
+    _until(lambda: host.outbox.get(mail).state is MailState.SENT, 60)
+    assert engine.postman.failing == {"replies": "ZeroDivisionError"}
+    assert engine.postman.running
+    assert engine.stop(60)
+
+
+def _written(host: Host, case: str | None) -> int:
+    with host.outbox.deciding() as (connection, book):
+        return host.outbox.write(connection, book, case=case, kind="notice", to="ada@example.com", subject="Hello", body="There you are")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 import time_machine
 from pydantic import SecretStr
@@ -18,8 +20,10 @@ from dsr_sdk.host import Host
 from dsr_sdk.host.arrivals.form_words import LANGUAGES, form_words
 from dsr_sdk.host.cases.workflow import Reason
 from dsr_sdk.portal import create_app
-from tests.portal.conftest import WORKFLOW, Client
+from dsr_sdk.portal.security import cookie_name
+from tests.portal.conftest import WORKFLOW, Client, Live
 from tests.portal.test_pages import findings
+from tests.portal.test_process_page import until
 from tests.smtp import Inbox
 from tests.toys import Toy
 from tests.world import World, deletion
@@ -77,13 +81,15 @@ def to_answer(host: Host, inbox: Inbox, text: str = "Which account do you mean?"
     return number, link(host, inbox)
 
 
-def to_copy(host: Host, **more: Any) -> tuple[str, str]:
-    """A copy that is ready, and the link to it."""
+def to_copy(host: Host, *, large: bool = False, **more: Any) -> tuple[str, str]:
+    """A copy that is ready, and the link to it; a large one fits into no buffer on its way."""
     number = submit(host, type="copy", **{"channel": "api", **more})
     host.workflow.accept(number, by=AMY)
     host.processing.search(number)
     host.processing.give_free(number, ["toy"], by=AMY)
     host.processing.run(number)
+    for _ in range(12 if large else 0):
+        host.files.attach(number, [PDF + os.urandom(990_000)], name="a.pdf", purpose="copy", by=AMY)
     host.delivery.generate(number, by=AMY)
     return number, host.delivery.offer(number, by=AMY).removeprefix("http://testserver")
 
@@ -294,13 +300,22 @@ def test_a_copy_is_fetched_once_with_the_code(client: Client, host: Host, inbox:
     assert number in page.text
     assert 'name="code"' not in page.text
     sent = client.form(path, do="send")
-    assert (sent.status_code, sent.headers["location"]) == (303, f"{path}?sent=1")
-    assert 'autocomplete="one-time-code"' in client.get(f"{path}?sent=1").text
+    assert (sent.status_code, sent.headers["location"]) == (303, path)
+    page = client.get(path)
+    assert 'autocomplete="one-time-code"' in page.text
+    assert re.search(r"We have sent a 6-digit code to a…@example\.com at \d\d:\d\d UTC\.", page.text)
+    assert ADA not in page.text
     code = code_in(inbox)
     wrong = client.form(path, do="fetch", code=f"{(int(code) + 1) % 10**6:06d}")
     assert wrong.status_code == 400
     assert form_words("en")("links.copy_wrong") in wrong.text
-    answer = client.form(path, do="fetch", code=f"{code[:3]} {code[3:]}")
+    right = client.form(path, do="fetch", code=f"{code[:3]} {code[3:]}")
+    assert (right.status_code, right.headers["location"]) == (303, f"{path}?go=5")
+    page = client.get(f"{path}?go=5")
+    assert form_words("en")("links.copy_started") in page.text
+    assert form_words("en")("links.copy_wrong") not in page.text
+    assert f'content="0; url={path}/data"' in page.text
+    answer = client.get(f"{path}/data")
     assert answer.status_code == 200
     assert answer.headers["content-disposition"].startswith("attachment;")
     assert answer.headers["cache-control"] == "no-store"
@@ -309,6 +324,82 @@ def test_a_copy_is_fetched_once_with_the_code(client: Client, host: Host, inbox:
     assert gone(client.get(path))
     assert gone(client.form(path, do="fetch", code=code))
     assert ("copy.delivered", "subject") in [(event["event"], event["actor"]) for event in host.history(number)]
+
+
+def test_a_copy_that_breaks_off_is_taken_up_in_the_same_browser(live: Live, host: Host, inbox: Inbox) -> None:
+    """The connection drops half way: that browser may begin again without a new code, every other visitor finds the link used up. Fetched
+    whole, it is over for both. Neither HEAD nor GET uses anything up."""
+    number, path = to_copy(host, large=True)
+    with httpx.Client(base_url=live.url) as browser, httpx.Client(base_url=live.url) as scanner:
+        page = browser.get(path)
+        send = {"csrf": re.findall(r'name="csrf" value="([^"]+)"', page.text)[0]}
+        browser.post(path, data={**send, "do": "send"})
+        right = browser.post(path, data={**send, "do": "fetch", "code": code_in(inbox)})
+        assert right.headers["location"] == f"{path}?go=5"
+        with browser.stream("GET", f"{path}/data") as answer:
+            assert answer.status_code == 200
+            size = int(answer.headers["content-length"])
+            assert size > len(next(answer.iter_raw(1000)))
+        until(lambda: "copy.broken_off" in {event["event"] for event in host.history(number)})
+        for visitor in (browser, scanner, browser):
+            visitor.head(path)
+            visitor.head(f"{path}/data")
+        assert scanner.get(f"{path}/data").status_code == 410
+        assert "http-equiv" not in browser.get(f"{path}?go=5").text  # loaded again, the page that began a download begins none
+        assert scanner.get(path).status_code == 410
+        assert scanner.post(path, data={**send, "do": "fetch"}).status_code in (403, 410)
+        page = browser.get(path)
+        assert (page.status_code, "Attempts left: 4" in page.text, 'name="code"' in page.text) == (200, True, False)
+        assert browser.post(path, data={**send, "do": "fetch"}).headers["location"] == f"{path}?go=4"
+        page = browser.get(f"{path}?go=4")
+        assert ("http-equiv" in page.text, "Attempts left: 3" in page.text) == (True, True)
+        whole = browser.get(f"{path}/data")
+        assert (whole.status_code, len(whole.content)) == (200, size)
+        with zipfile.ZipFile(io.BytesIO(whole.content)) as package:
+            assert package.testzip() is None
+        until(lambda: "copy.delivered" in {event["event"] for event in host.history(number)})
+        assert browser.get(path).status_code == 410
+        assert browser.get(f"{path}/data").status_code == 410
+        assert browser.post(path, data={**send, "do": "fetch"}).status_code == 410
+    assert [event["event"] for event in host.history(number)].count("copy.started") == 2
+
+
+def test_a_copy_is_not_downloaded_twice_at_once(client: Client, host: Host, inbox: Inbox) -> None:
+    """While one download runs, the page says so, and takes nothing away."""
+    _, path = to_copy(host)
+    client.visit(path)
+    client.form(path, do="send")
+    token = path.rpartition("/")[2]
+    secret = host.delivery.confirm(token, code_in(inbox))
+    client.cookies.set(cookie_name(host, "pickup"), secret)
+    under_way = host.delivery.take(token, secret)
+    next(under_way.blocks)
+    busy = client.get(f"{path}/data")
+    assert busy.status_code == 409
+    assert form_words("en")("links.copy_busy") in busy.text
+    under_way.blocks.close()
+    assert client.get(f"{path}/data").status_code == 200
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+def test_the_page_says_that_the_download_has_started(browse: Callable[..., Page], host: Host, inbox: Inbox, scripts: bool) -> None:
+    """After a wrong code and the right one: the file arrives, the old error is gone, and the page says what happens next. No script is needed."""
+    _, path = to_copy(host)
+    page = browse(java_script_enabled=scripts)
+    page.goto(path)
+    page.get_by_role("button", name="Send me the code").click()
+    assert "We have sent a 6-digit code to a…@example.com" in page.get_by_role("status").last.inner_text()
+    code = code_in(inbox)
+    page.get_by_label("Code from the e-mail").fill(f"{(int(code) + 1) % 10**6:06d}")
+    page.get_by_role("button", name="Download my data").click()
+    assert form_words("en")("links.copy_wrong") in page.get_by_role("alert").inner_text()
+    page.get_by_label("Code from the e-mail").fill(code)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download my data").click()
+    with zipfile.ZipFile(download.value.path()) as package:
+        assert package.testzip() is None
+    assert page.locator("h1").inner_text() == form_words("en")("links.copy_started_title")
+    assert page.get_by_role("alert").count() == 0
 
 
 def test_codes_cannot_be_guessed_or_flooded(client: Client, host: Host, inbox: Inbox) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from dsr_sdk.errors import RejectedError
 from dsr_sdk.host import Host
 from dsr_sdk.host.people.roles import Role
 from dsr_sdk.host.process.panel import SourceState
+from dsr_sdk.host.process.processing import Processing
 from dsr_sdk.portal import create_app
 from dsr_sdk.testing import Person
 from tests.portal.conftest import Client, Live, address
@@ -61,7 +63,7 @@ def processed(host: Host, *sources: str, type: str = "deletion", search: bool = 
 
 def until(met: Callable[[], bool]) -> None:
     """Wait for something in the background."""
-    limit = time.monotonic() + 15
+    limit = time.monotonic() + 60
     while not met():
         assert time.monotonic() < limit
         time.sleep(0.02)
@@ -264,6 +266,30 @@ def test_ticking_a_letter_sends_it_once(agent: Client, host: Host, inbox: Inbox)
     assert "Last deleted" not in page
 
 
+def test_a_ticked_letter_is_shown_as_what_it_is(agent: Client, host: Host, inbox: Inbox) -> None:
+    """Not sent yet, it can be unticked, without a script too; sent, the box is locked, with the time."""
+    number = processed(host, "paper")
+    path = f"/requests/{number}/sources/paper/letter"
+    agent.form(path)
+    page = agent.get(f"/requests/{number}").text
+    assert "ticked, not sent yet" in page
+    assert "Not sent yet" in page
+    assert "Do not send it" in page
+    unticked = agent.form(f"{path}/cancel")
+    assert unticked.status_code == 303
+    host.run_all()
+    assert (inbox.letters, state(host, number, "paper")) == ([], SourceState.EMAIL_READY)
+    agent.form(path)
+    host.run_all()
+    assert len(inbox.letters) == 1
+    page = agent.get(f"/requests/{number}").text
+    assert "cannot be unsent" in page
+    assert re.search(r'<input type="checkbox" id="tick-paper" checked disabled aria-label="The e-mail to Paper Ltd was sent', page)
+    assert "Do not send it" not in page
+    assert "has left, and cannot be unsent" in agent.get(agent.form(f"{path}/cancel").headers["location"]).text
+    assert len(inbox.letters) == 1
+
+
 def test_letters_ask_for_deletion_only(agent: Client, host: Host, inbox: Inbox) -> None:
     """For a copy the page offers no sending, and a form that wants it is refused."""
     number = processed(host, "paper", type="copy")
@@ -300,7 +326,7 @@ def test_continue_is_off_until_everything_is_done(agent: Client, host: Host) -> 
     number = processed(host, "shop", "cabinet")
     page = agent.get(f"/requests/{number}").text
     assert re.search(r'class="button primary" disabled>.{0,900}Continue</button>', page, re.DOTALL)
-    assert "Toy holds data and was not given free" in page
+    assert "Toy: data found, not deleted yet" in page
     assert "All data was deleted" in page
     agent.form(f"/requests/{number}/give-free/confirmed", **shown(host, number, "shop"))
     host.processing.run(number)
@@ -326,6 +352,16 @@ def test_what_people_handle_is_confirmed_instead(agent: Client, host: Host, type
     assert "Delete selected sources" not in page
     assert agent.form(f"/requests/{number}/finish", revision=revision(host, number)).status_code == 400
     assert agent.form(f"/requests/{number}/finish", revision=revision(host, number), all_done="1").status_code == 303
+
+
+def test_what_is_to_be_corrected_stands_where_it_is_confirmed(agent: Client, signed_in_as: Callable[[Role], Client], host: Host) -> None:
+    """In the words of the person, for those who may see them; where nobody has said it, that is said."""
+    number = processed(host, type="right_to_edit", custom_fields={"correction": "Grace <b>Hoper</b> is Hopper"})
+    page = agent.get(f"/requests/{number}").text
+    handled = page[page.index('id="internal"') :]
+    assert "Grace &lt;b&gt;Hoper&lt;/b&gt; is Hopper" in handled[: handled.index("</section>")]
+    assert "Hoper" not in signed_in_as(Role.READ_ONLY).get(f"/requests/{number}").text
+    assert "has not said what is to be corrected" in agent.get(f"/requests/{processed(host, type='right_to_edit')}").text
 
 
 def test_support_looks_on(signed_in_as: Callable[[Role], Client], host: Host) -> None:
@@ -438,16 +474,29 @@ def test_what_is_typed_is_not_replaced_under_the_hands(browse: Callable[..., Pag
     assert page.locator("#note-cabinet").input_value() == "half a sentence"
 
 
-def test_the_browser_may_be_closed_while_it_deletes(browse: Callable[..., Page], host: Host, shop: ToyVendor) -> None:
-    """The page is gone the moment the button was pressed; the engine goes on."""
+def test_the_browser_may_be_closed_while_it_deletes(
+    browse: Callable[..., Page], host: Host, shop: ToyVendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page is gone once the press has arrived, and before anybody has answered it; the engine goes on."""
+    arrived, gone = threading.Event(), threading.Event()
+    give_free = Processing.give_free
+
+    def watched(*arguments: Any, **more: Any) -> int:
+        given = give_free(*arguments, **more)
+        arrived.set()
+        assert gone.wait(60)
+        return given
+
+    monkeypatch.setattr(Processing, "give_free", watched)
     number = processed(host, "shop", "crm")
     page = browse(Role.AGENT)
     page.goto(f"/requests/{number}")
     page.get_by_label("Select all").check()
     page.locator("button[data-counts]").click()
-    with page.expect_request("**/give-free/confirmed"):
-        page.get_by_role("button", name="Delete 2 sources").click(no_wait_after=True)
-    page.goto("about:blank")
+    page.get_by_role("button", name="Delete 2 sources").click(no_wait_after=True)
+    assert arrived.wait(60)
+    page.close()
+    gone.set()
     until(lambda: {state(host, number, name) for name in ("shop", "crm")} <= {SourceState.DONE, SourceState.RETAINED})
     assert not shop.holds(ADA)
 
@@ -476,3 +525,23 @@ def test_no_page_of_a_request_has_a_serious_accessibility_finding(
         assert answer.status == 200
         found = [row for row in axe.run(page).response["violations"] if row["impact"] in ("serious", "critical")]
         assert not found, (path, [(row["id"], [node["html"][:200] for node in row["nodes"]]) for row in found])
+
+
+def test_a_letter_that_was_refused_is_unticked_by_its_box(browse: Callable[..., Page], host: Host, inbox: Inbox) -> None:
+    """With a script the box itself takes the tick back, on a telephone; ticked again, the letter is sent, and the box is locked."""
+    inbox.refuse = {"privacy@paper.example": "550 5.1.1 no such mailbox"}
+    number = processed(host, "paper")
+    page = browse(Role.AGENT, viewport={"width": 380, "height": 700})
+    page.goto(f"/requests/{number}")
+    box = page.locator("#tick-paper")
+    box.check()
+    page.get_by_text("Failed", exact=True).wait_for()
+    assert box.is_checked()
+    box.uncheck()
+    page.locator('#tick-paper[aria-label^="Send the e-mail to Paper Ltd"]:not(:checked)').wait_for()
+    until(lambda: state(host, number, "paper") is SourceState.EMAIL_READY)
+    assert not inbox.letters
+    inbox.refuse = {}
+    box.check()
+    page.get_by_text("Email Sent", exact=True).wait_for()
+    assert (box.is_checked(), box.is_disabled(), len(inbox.letters)) == (True, True, 1)

@@ -53,7 +53,8 @@ def typed(page: str) -> dict[str, str]:
 
 def send(agent: Client, host: Host, number: str, **fields: str) -> Any:
     """Press *Reply & close*."""
-    return agent.form(f"/requests/{number}/reply", **{"revision": revision(host, number), "do": "close", **fields})
+    seen = {"revision": revision(host, number), "text": str(host.replies.get(number).revision)}
+    return agent.form(f"/requests/{number}/reply", **{**seen, "do": "close", **fields})
 
 
 def test_the_reply_is_there_already_and_leaves_as_it_stands(agent: Client, host: Host, inbox: Inbox) -> None:
@@ -94,7 +95,7 @@ def test_the_preview_shows_the_letter_and_sends_nothing(agent: Client, host: Hos
     """What was typed stays in the editor, escaped; nothing is stored."""
     number = in_reply(host)
     page = agent.form(
-        f"/requests/{number}/reply", do="preview", revision="0", subject="Hello", body=f"Dear {SCRIPT}", mode="mail", template="", reason=""
+        f"/requests/{number}/reply", do="preview", revision="0", text="0", subject="Hello", body=f"Dear {SCRIPT}", mode="mail", template="", reason=""
     )
     assert "As the person reads it" in page.text
     assert page.text.count("Dear &lt;script&gt;") == 2
@@ -111,7 +112,7 @@ def test_it_can_be_written_while_processing(agent: Client, host: Host, inbox: In
     assert "still being processed" in page
     assert "Reply &amp; close" not in page
     fields = {"subject": "Early", "body": "Written early.", "mode": "mail", "template": "", "reason": ""}
-    saved = agent.form(f"/requests/{number}/reply", do="save", revision=revision(host, number), **fields)
+    saved = agent.form(f"/requests/{number}/reply", do="save", revision=revision(host, number), text="0", **fields)
     assert saved.headers["location"] == f"/requests/{number}/reply"
     assert send(agent, host, number, **fields).status_code == 409
     assert not inbox.letters
@@ -184,7 +185,58 @@ def test_of_two_who_reply_one_sends(agent: Client, admin: Client, host: Host, in
     assert late.status_code == 409
     assert "The request was closed." in late.text
     assert "Person agent" in late.text
+    assert "Another text" in late.text
     assert len(inbox.letters) == 1
+
+
+@pytest.mark.parametrize(("stage", "do"), [("process", "save"), ("reply", "save"), ("reply", "close")])
+def test_of_two_who_write_the_reply_nobody_s_text_is_lost(agent: Client, admin: Client, host: Host, inbox: Inbox, stage: str, do: str) -> None:
+    """The second is told who was faster, sees both texts, and nothing is stored or sent; saving once more is their decision."""
+    if stage == "reply":
+        number = in_reply(host)
+    else:
+        number = host.submit(asked("do_not_mail"))
+        host.workflow.accept(number, by=BY)
+    place = f"/requests/{number}" if stage == "reply" else f"/requests/{number}/reply"
+    seen = {"revision": revision(host, number), "text": re.findall(r'name="text" value="(\d+)"', agent.get(place).text)[0]}
+    fields = typed(agent.get(place).text)
+    assert admin.form(f"/requests/{number}/reply", do="save", **seen, **{**fields, "body": "Hers."}).status_code == 303
+    late = agent.form(f"/requests/{number}/reply", do=do, **seen, **{**fields, "body": f"His {SCRIPT}"})
+    assert late.status_code == 409
+    assert typed(late.text)["body"].strip() == f"His {SCRIPT}"
+    assert "Hers." in late.text
+    assert "omeone else has changed the reply meanwhile" in late.text
+    assert "Person admin" in late.text
+    assert (host.replies.get(number).body.strip(), inbox.letters, SCRIPT in late.text) == ("Hers.", [], False)
+    anew = {"revision": revision(host, number), "text": re.findall(r'name="text" value="(\d+)"', late.text)[0]}
+    assert agent.form(f"/requests/{number}/reply", do="save", **anew, **typed(late.text)).status_code == 303
+    assert host.replies.get(number).body.strip() == f"His {SCRIPT}"
+
+
+def test_a_look_in_between_hides_nobody_s_text(agent: Client, admin: Client, host: Host) -> None:
+    """Preview, another template, a subject that cannot be mailed: none of these pages shows what the other wrote, so saving still asks."""
+    number = in_reply(host)
+    seen, fields = {"revision": revision(host, number), "text": "0"}, typed(agent.get(f"/requests/{number}").text)
+    own = host.templates.save(Template(None, "Short", "do_not_mail", "accepted", "en", "Done", "Done."), by=BY)
+    admin.form(f"/requests/{number}/reply", do="save", **seen, **{**fields, "body": "Hers."})
+    pages = (
+        agent.form(f"/requests/{number}/reply", do="preview", **seen, **fields),
+        agent.get(f"/requests/{number}?template={own.id}&text=0"),
+        agent.form(f"/requests/{number}/reply", do="save", **seen, **{**fields, "mode": "fax"}),
+    )
+    for page in pages:
+        [read] = set(re.findall(r'name="text" value="(\d+)"', page.text))
+        late = agent.form(f"/requests/{number}/reply", do="save", **{**seen, "text": read}, **{**fields, "body": "His."})
+        assert (late.status_code, host.replies.get(number).body.strip()) == (409, "Hers.")
+
+
+def test_nobody_sends_a_text_that_they_have_not_read(agent: Client, admin: Client, host: Host, inbox: Inbox) -> None:
+    """Pressed on a page that shows the text as it was, nothing leaves: neither that one nor the other's."""
+    number = in_reply(host)
+    seen, fields = {"revision": revision(host, number), "text": "0"}, typed(agent.get(f"/requests/{number}").text)
+    admin.form(f"/requests/{number}/reply", do="save", **seen, **{**fields, "body": "Hers."})
+    assert agent.form(f"/requests/{number}/reply", do="close", **seen, **fields).status_code == 409
+    assert (inbox.letters, host.replies.get(number).body.strip()) == ([], "Hers.")
 
 
 def test_support_reads_the_reply_and_sends_nothing(signed_in_as: Callable[[Role], Client], host: Host) -> None:

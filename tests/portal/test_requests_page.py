@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from html import unescape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,9 @@ from dsr_sdk import Request
 from dsr_sdk.host import Host
 from dsr_sdk.host.people.roles import Role
 from tests.portal.conftest import Client, address
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 SCRIPT = "<script>alert(1)</script>"
 
@@ -185,6 +188,66 @@ def test_an_error_of_one_stops_no_other(agent: Client, host: Host) -> None:
     assert [host.workflow.get(number).stage for number in (good, unproven, raced)] == ["process", "review", "reply"]
 
 
+def test_many_are_continued_with_a_word_for_each(agent: Client, host: Host) -> None:
+    """The page in between lists which requests need it, none ticked; what is still open is left out, with the reason, and nothing is confirmed by
+    silence."""
+    first, second, open_ = host.submit_many([asked("do_not_mail"), asked("do_not_mail", "b@example.com"), asked(email="c@example.com")])
+    for number in (first, second, open_):
+        host.workflow.accept(number, by="someone")
+    host.workflow.withdraw(open_, by="someone")
+    values = [_value(host, number) for number in (first, second, open_)]
+    page = agent.form("/requests/bulk", action="continue", cases=values).text
+    assert "2 requests need your word" in page
+    assert re.findall(r'name="confirmed" type="checkbox" value="([^"]+)"( checked)?', page) == [(first, ""), (second, "")]
+    assert "Is in reply already" in page
+    done = agent.form("/requests/bulk/do", action="continue", cases=values, confirmed=[first]).text
+    assert "1 of 3 requests done" in done
+    assert "is not ticked" in done
+    assert [host.workflow.get(number).stage for number in (first, second, open_)] == ["reply", "process", "reply"]
+
+
+def test_what_bars_the_way_is_said_before_many_are_continued(agent: Client, host: Host) -> None:
+    """A request of which something is still to be done is left out, and the page says what: a copy without a package is no matter of a box."""
+    number = host.submit(asked("copy"))
+    host.workflow.accept(number, by="someone")
+    page = agent.form("/requests/bulk", action="continue", cases=[_value(host, number)]).text
+    assert "Is left out: the copy is not generated" in page
+    assert 'name="confirmed"' not in page
+    done = agent.form("/requests/bulk/do", action="continue", cases=[_value(host, number)], confirmed=[number]).text
+    assert "0 of 1 request done" in done
+    assert host.workflow.get(number).stage == "process"
+
+
+def test_many_are_handled_on_a_telephone(browse: Callable[..., Page], host: Host) -> None:
+    """At 380 pixels: each request has a box that a finger hits, the bar stands in view with every action, and nothing is cut off."""
+    numbers = host.submit_many([asked(), asked(email="b@example.com"), asked("do_not_mail", "c@example.com")])
+    page = browse(Role.AGENT, viewport={"width": 380, "height": 700}, has_touch=True)
+    page.goto("/requests")
+    boxes = page.locator('td.tick input[name="cases"]')
+    assert boxes.count() == 3
+    size = boxes.first.bounding_box()
+    assert size is not None
+    assert min(size["width"], size["height"]) >= 24
+    bar = page.get_by_role("group", name="For the ticked requests")
+    assert not bar.is_visible()
+    boxes.first.tap()
+    for name in ("Assign…", "Continue…", "Reply & close…"):
+        shown = bar.get_by_role("button", name=name).bounding_box()
+        assert shown is not None
+        assert shown["height"] >= 40
+        assert 0 <= shown["x"] <= shown["x"] + shown["width"] <= 380
+        assert shown["y"] + shown["height"] <= 700
+    assert page.evaluate("document.documentElement.scrollWidth") <= 380
+    bar.get_by_label("All on this page").tap()
+    assert bar.get_by_text("3 ticked").is_visible()
+    bar.get_by_label("Agent").select_option(address(Role.AGENT))
+    bar.get_by_role("button", name="Assign…").tap()
+    page.get_by_role("button", name="Assign").tap()
+    page.wait_for_url("**/bulk/do")
+    assert {host.workflow.get(number).agent for number in numbers} == {address(Role.AGENT)}
+    assert page.evaluate("document.documentElement.scrollWidth") <= 380
+
+
 def test_bulk_needs_something_ticked_and_a_known_action(agent: Client, host: Host) -> None:
     """Otherwise it says so."""
     number = host.submit(asked())
@@ -210,6 +273,16 @@ def test_an_agent_writes_a_request_down(agent: Client, host: Host) -> None:
     case = host.workflow.get(answer.headers["location"].rpartition("/")[2])
     assert (case.stage, case.channel, case.verified_by, case.received_at.date()) == ("review", "agent", None, day)
     assert host.request(case.number).language == "de"
+
+
+def test_an_agent_writes_down_what_is_to_be_corrected(agent: Client, host: Host) -> None:
+    """It has a field of its own, and stands in review; what was typed is not lost with another field's error."""
+    assert 'name="custom_correction"' in agent.get("/requests/new").text
+    fields = {"type": "right_to_edit", "channel": "email", "language": "en", "custom_correction": "Hoper is Hopper"}
+    assert "Hoper is Hopper" in agent.form("/requests/new", **fields, email="nobody", received="").text
+    answer = agent.form("/requests/new", **fields, email="grace@example.com", received=datetime.now(UTC).date().isoformat())
+    assert answer.status_code == 303
+    assert "Hoper is Hopper" in agent.get(answer.headers["location"]).text
 
 
 def test_what_cannot_be_taken_comes_back_as_it_was_typed(agent: Client, host: Host) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -190,7 +189,7 @@ def test_five_hundred_systems(admin: Client, host: Host) -> None:
                 state="accepted",
                 handling=n % 2 == 0,
             )
-    url, names, started = "/sources", [], time.monotonic()
+    url, names = "/sources", []
     while url:
         text = admin.get(url).text
         names += re.findall(r'class="system-name" href="/sources/([^"]+)"', text)
@@ -200,7 +199,6 @@ def test_five_hundred_systems(admin: Client, host: Host) -> None:
     assert names.index("s001") + 1 == names.index("s002")
     assert "51–100 of 502" in admin.get("/sources?page=2").text
     assert admin.get("/sources?page=99999").status_code == 200
-    assert (time.monotonic() - started) / 11 < 2
 
 
 # --- adding ------------------------------------------------------------------------------------------------------------------------------

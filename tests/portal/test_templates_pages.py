@@ -76,7 +76,7 @@ def test_changed_by_two_at_once(admin: Client, host: Host) -> None:
     """The second is told, and keeps what they wrote."""
     made = host.templates.save(Template(None, "One", None, None, "en", "S", "B"), by=ADMIN)
     admin.visit(f"/templates/{made.id}")
-    said = admin.form(f"/templates/{made.id}", **FIELDS, preferred="1", automatic="1", revision=0)
+    said = admin.form(f"/templates/{made.id}", **FIELDS, preferred="1", automatic="1", sure="1", revision=0)
     assert said.status_code == 303
     assert "goes out by itself" in seen(admin, "/templates")
     late = admin.form(f"/templates/{made.id}", **{**FIELDS, "body": "My other words"}, revision=0)

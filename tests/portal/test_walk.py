@@ -118,6 +118,8 @@ class Walk:
         page.get_by_label("Last name").fill(last)
         page.get_by_label("E-mail address").fill(email)
         page.get_by_label("Country of residence").select_option("DE")
+        if type == "right_to_edit":
+            page.get_by_label("What is wrong, and what should it be?").fill("My street is wrong")
         page.get_by_role("button", name="Send request").click()
         page.get_by_role("heading", name="We have received your request").wait_for()
         return page.locator(".case-number").inner_text()
@@ -399,6 +401,7 @@ def test_what_people_handle(walk: Walk, type: str) -> None:
     page = walk.agent()
     walk.open(page, number)
     assert page.locator("#sources").count() == 0
+    assert page.get_by_text("My street is wrong").count() == (type == "right_to_edit")
     walk.go_on(page)
     assert page.get_by_text("Handled internally").count()
     walk.finish(page, "It was handled internally")

@@ -44,6 +44,8 @@ class Batch:
     day: date
     entries: list[dict[str, Any]] = field(default_factory=list)
     scrubbed: bool = False
+    ended: bool = False
+    """By `Sandbox.finish_jobs`, before its day."""
 
 
 class AmplitudeSandbox(Sandbox):
@@ -211,7 +213,14 @@ class AmplitudeSandbox(Sandbox):
         self.batches.append(Batch(self._today() + DAYS_AHEAD))
         return self.batches[-1]
 
+    def finish_jobs(self) -> None:
+        for batch in self.batches:
+            batch.ended = True
+        self._run()
+
     def _status(self, batch: Batch) -> str:
+        if batch.ended:
+            return "submitted" if self.stuck else "done"
         if self._today() < batch.day - CLOSES_BEFORE:
             return "staging"
         return "done" if self._today() >= batch.day + SCRUB + BACKUPS and not self.stuck else "submitted"
@@ -224,7 +233,7 @@ class AmplitudeSandbox(Sandbox):
         for batch in self.batches:
             if not batch.scrubbed and self._status(batch) != "staging":
                 batch.entries = [entry for entry in batch.entries if not self._is_spared(entry)]
-            if not batch.scrubbed and not self.stuck and self._today() >= batch.day + SCRUB:
+            if not batch.scrubbed and not self.stuck and (batch.ended or self._today() >= batch.day + SCRUB):
                 batch.scrubbed = True
                 for entry in batch.entries:
                     self.users.pop(entry["amplitude_id"], None)

@@ -83,6 +83,7 @@ class HubSpot(Connector):
             reason=Reason.OTHERS_DATA,
             text="E-mails, calls, meetings, notes and tasks are taken off the deleted contact. Those that are also filed with a company, a deal, "
             "a ticket or another person stay there.",
+            title="e-mails, calls and notes",
         ),
         Holds(
             "deal",
@@ -90,6 +91,7 @@ class HubSpot(Connector):
             on_erase=Retained,
             reason=Reason.CONTRACT,
             text="Deals are business records of a sale. They stay, and no longer name the deleted contact.",
+            title="deals",
         ),
         Holds(
             "ticket",
@@ -97,6 +99,7 @@ class HubSpot(Connector):
             on_erase=Retained,
             reason=Reason.VENDOR_CANNOT,
             text="Support tickets stay, and no longer name the deleted contact; HubSpot's deletion does not reach what is written in them.",
+            title="support tickets",
         ),
         Holds(
             "event",

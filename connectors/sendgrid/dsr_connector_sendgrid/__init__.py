@@ -90,7 +90,10 @@ class SendGrid(Connector):
             exported=False,
             excuse="SendGrid shows what it keeps of messages sent (Email Activity) for a few days only, and through a paid add-on",
         ),
-        *(Holds(name, data=("user.contact.email",), on_erase=Retained, reason=Reason.PROOF_OF_OPT_OUT, text=KEPT) for name in SUPPRESSIONS),
+        *(
+            Holds(name, data=("user.contact.email",), on_erase=Retained, reason=Reason.PROOF_OF_OPT_OUT, text=KEPT, title="list of addresses without mail")
+            for name in SUPPRESSIONS
+        ),
     )
     limits = (
         RateLimit(600, per=60),  # what the vendor's headers said in recorded traffic: 200 to 600 a minute

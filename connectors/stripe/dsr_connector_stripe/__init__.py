@@ -76,6 +76,7 @@ class Stripe(Connector):
             on_erase=Retained,
             reason=Reason.LEGAL_OBLIGATION,
             text="Invoices are kept for as long as tax and accounting law requires.",
+            title="invoices",
         ),
         Holds(
             "charge",
@@ -83,6 +84,7 @@ class Stripe(Connector):
             on_erase=Retained,
             reason=Reason.LEGAL_OBLIGATION,
             text="Records of payments are kept for as long as tax and accounting law requires.",
+            title="payments",
         ),
         Holds(
             "payment_intent",
@@ -90,6 +92,7 @@ class Stripe(Connector):
             on_erase=Retained,
             reason=Reason.LEGAL_OBLIGATION,
             text="Records of payments and attempted payments are kept for as long as tax and accounting law requires.",
+            title="payments",
         ),
         Holds(
             "subscription",
@@ -97,6 +100,7 @@ class Stripe(Connector):
             on_erase=Retained,
             reason=Reason.VENDOR_CANNOT,
             text="Subscriptions are cancelled at once; Stripe keeps a record that they existed, which cannot be deleted.",
+            title="subscriptions",
         ),
     )
     base_url = "https://api.stripe.com"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -12,9 +12,11 @@ from dsr_sdk.cli import consent, output
 from dsr_sdk.cli.session import By, CaseNumber, Json, Yes, agent, case_number, opened
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from dsr_sdk.host import Host
 
-__all__ = ["attach", "register"]
+__all__ = ["attached", "register"]
 
 FileId = Annotated[int, typer.Argument(metavar="ID", help="As dsr case files shows it.", show_default=False)]
 
@@ -25,25 +27,29 @@ def register(group: typer.Typer) -> None:
         group.command(name)(command)
 
 
-def attach(host: Host, number: str, paths: Sequence[Path], *, purpose: str, source: str | None, by: str) -> list[int]:
-    """Seal files with a case; their ids.
+def attached(
+    host: Host, number: str, paths: Sequence[Path], *, purpose: str, source: str | None = None, by: str
+) -> AbstractContextManager[list[int]]:
+    """`Files.attached` of files of the reader's.
 
     Raises:
-        RequestError: One cannot be read, or is not taken; those before it are kept.
+        RequestError: One cannot be read, or is not taken.
     """
+    return host.files.attached(number, _streams(paths), purpose=purpose, source=source, by=by)
+
+
+def _streams(paths: Sequence[Path]) -> Iterator[tuple[BinaryIO, str, str]]:
     from mimetypes import guess_type
 
     from dsr_sdk.errors import RequestError
 
-    ids = []
     for path in paths:
         try:
-            with path.open("rb") as stream:
-                kind = guess_type(path.name)[0] or ""
-                ids.append(host.files.attach(number, stream, name=path.name, media_type=kind, purpose=purpose, source=source, by=by).id)
+            stream = path.open("rb")
         except OSError as error:
             raise RequestError(f"cannot be read: {(error.strerror or type(error).__name__).lower()}", source=str(path)) from None
-    return ids
+        with stream:
+            yield stream, path.name, guess_type(path.name)[0] or ""
 
 
 def list_(ctx: typer.Context, case: CaseNumber, json: Json = False) -> None:
@@ -91,7 +97,8 @@ def add(
     number = case_number(case)
     with opened(ctx) as host:
         host.workflow.get(number)  # raises when there is no such case
-        ids = attach(host, number, file, purpose=purpose, source=source, by=agent(by))
+        with attached(host, number, file, purpose=purpose, source=source, by=agent(by)) as ids:
+            pass
     output.as_json({"case": number, "files": ids}) if json else output.say("\n".join(f"file {id_}" for id_ in ids))
 
 

@@ -176,6 +176,7 @@ def _workflow(host: Host, case: Case) -> dict[str, Any]:
         "overdue": review.due.overdue,
         "may_extend": review.due.may_extend,
         "duplicates": [other.number for other in review.duplicates],
+        "others": [{"case": other.number, "type": other.type, "stage": other.stage} for other in review.others],
         "erased_before": [{"source": row.source, "case": row.case, "at": row.at.isoformat()} for row in review.earlier_erasures],
         "answers_unread": host.conversation.unread(case.number),
     }
@@ -191,6 +192,8 @@ def _show_workflow(about: dict[str, Any]) -> None:
         output.say(output.clean(f"deadline: {fact}"))
     for other in about["duplicates"]:
         output.say(f"the same person and type, still open: {other}")
+    for other in about["others"]:
+        output.say(f"this person also has: {output.words(other['type'])} {other['case']}, in {other['stage']}")
     for row in about["erased_before"]:
         output.say(f"erased before: {row['source']} in {row['case']}")
     if about["answers_unread"]:

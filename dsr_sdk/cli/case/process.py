@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -164,10 +165,11 @@ def tick(ctx: typer.Context, case: CaseNumber, source: SourceName, yes: Yes = Fa
 
 
 def untick(ctx: typer.Context, case: CaseNumber, source: SourceName, by: By = "", json: Json = False) -> None:
-    """Record that an e-mail integration was unticked. A letter cannot be unsent: nothing is taken back."""
+    """Take the tick of an e-mail integration back: a letter that has not begun to leave is not sent. One that has left cannot be unsent."""
     number = case_number(case)
     with opened(ctx) as host:
-        host.processing.untick(number, source, by=agent(by))
+        cancelled = host.processing.untick(number, source, by=agent(by))
+        output.note("the letter is not sent" if cancelled else "nothing was taken back")
         _panel(ctx, host, number, json=json)
 
 
@@ -186,8 +188,8 @@ def mark(
     """Mark a data source as done: by hand, or because the vendor has answered the letter."""
     number = case_number(case)
     with opened(ctx) as host:
-        ids = files.attach(host, number, file or (), purpose="evidence", source=source, by=agent(by))
-        host.processing.mark_done(number, source, by=agent(by), note=note, files=ids)
+        with files.attached(host, number, file or (), purpose="evidence", source=source, by=agent(by)) as ids:
+            host.processing.mark_done(number, source, by=agent(by), note=note, files=ids)
         _panel(ctx, host, number, json=json)
 
 
@@ -243,8 +245,14 @@ def finish(
     """Continue to the reply: processing is over. It cannot be taken back."""
     from dsr_sdk.errors import RequestError
 
-    if all_done and len(case) > 1:
-        raise typer.BadParameter("a word goes with one case: finish them one by one", param_hint="--all-done")
+    def words(host: Host, numbers: Sequence[str]) -> Sequence[str]:
+        needed = [row for row in host.inbox.finishing(numbers) if row.word and not row.blockers]
+        if not all_done and (json or yes or not output.interactive()):
+            return ()
+        for row in needed:
+            output.note(f'{row.case}: "{row.word}"')
+        said = all_done or (bool(needed) and output.confirmed(f"Is it so, of {'this one' if len(needed) == 1 else f'each of these {len(needed)}'}?"))
+        return [row.case for row in needed] if said else ()
 
     def one(host: Host, number: str, revision: int) -> None:
         panel = host.processing.panel(number)
@@ -266,4 +274,5 @@ def finish(
         yes=yes,
         by=agent(by),
         json=json,
+        words=words,
     )

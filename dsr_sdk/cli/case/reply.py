@@ -43,6 +43,9 @@ def reply(
     fresh: Annotated[bool, typer.Option("--fresh", help="Fill its template in again: the facts have changed.")] = False,
     none: Annotated[bool, typer.Option("--none", help="Close without a reply; needs --reason.")] = False,
     reason: Annotated[str, typer.Option(help="Why there is to be no reply; kept sealed.", show_default=False)] = "",
+    revision: Annotated[
+        int | None, typer.Option(help="Of the text you have read: refused when somebody has changed it since.", show_default="what stands now")
+    ] = None,
     by: By = "",
     json: Json = False,
 ) -> None:
@@ -52,14 +55,16 @@ def reply(
         raise typer.BadParameter("no reply has no text", param_hint="--none")
     with opened(ctx) as host:
         current = host.replies.get(number)
+        read = current.revision if revision is None else revision
         if none:
-            host.replies.edit(number, mode="none", reason=reason, by=agent(by))
+            host.replies.edit(number, mode="none", reason=reason, by=agent(by), revision=read)
         elif template is not None or fresh:
-            host.replies.edit(number, subject=subject, body=_body(body), template=template or current.template, by=agent(by))
+            host.replies.edit(number, subject=subject, body=_body(body), template=template or current.template, by=agent(by), revision=read)
         elif subject is not None or body is not None:
             text = _body(body)
             keep_subject, keep_body = (current.subject, current.body) if current.mode == "mail" else (None, None)
-            host.replies.edit(number, subject=keep_subject if subject is None else subject, body=keep_body if text is None else text, by=agent(by))
+            subject, text = keep_subject if subject is None else subject, keep_body if text is None else text
+            host.replies.edit(number, subject=subject, body=text, by=agent(by), revision=read)
         stands = host.replies.get(number)
         if json:
             output.as_json(_json(stands))
@@ -93,6 +98,7 @@ def _json(reply: Reply) -> dict[str, object]:
         "body": reply.body,
         "reason": reply.reason,
         "outdated": reply.outdated,
+        "revision": reply.revision,
         "edited_by": reply.edited_by,
         "edited_at": reply.edited_at.isoformat() if reply.edited_at else None,
         "mail": reply.mail,
@@ -114,6 +120,8 @@ def _show(reply: Reply) -> None:
             f"from template {reply.template}, in {reply.language or 'an unknown language'}"
             + (f", edited by {reply.edited_by}" if reply.edited_by else "")
         )
+    if reply.edited_by:
+        output.note(f"revision {reply.revision} of the text")
     if reply.outdated:
         output.note("the facts have changed since it was written: --fresh fills the template in again")
     if reply.state is not None:
@@ -123,13 +131,16 @@ def _show(reply: Reply) -> None:
 def close(ctx: typer.Context, case: Cases, yes: Yes = False, by: By = "", json: Json = False) -> None:
     """Reply & close: send the reply, and close the case when it has left. When it cannot be sent, the case stays in reply."""
     numbers = list(dict.fromkeys(case_number(one) for one in case))
+    text: int | None = None  # of what was shown: no other is sent
     if len(numbers) == 1 and not json and not yes and output.interactive():
         with opened(ctx) as host:
-            _show(host.replies.get(numbers[0]))
+            stands = host.replies.get(numbers[0])
+            text = stands.revision
+            _show(stands)
     question = "Send this reply and close {what}?" if len(numbers) == 1 else "Send the replies of {what}, and close them?"
 
     def one(host: Host, number: str, revision: int) -> None:
-        progress.gently(host, lambda: host.replies.close(number, by=agent(by), revision=revision))
+        progress.gently(host, lambda: host.replies.close(number, by=agent(by), revision=revision, text=text))
 
     many(ctx, case, "close", one, question=question, refusal="a reply cannot be unsent", yes=yes, by=agent(by), json=json)
 
@@ -166,8 +177,8 @@ def message(
     number = case_number(case)
     with opened(ctx) as host:
         said = consent.text_of(text, "TEXT")
-        ids = files.attach(host, number, file or (), purpose="message", source=None, by=agent(by))
-        id_ = host.conversation.message(number, said, by=agent(by), files=ids)
+        with files.attached(host, number, file or (), purpose="message", by=agent(by)) as ids:
+            id_ = host.conversation.message(number, said, by=agent(by), files=ids)
         state = next((row.mail_state for row in host.conversation.of(number) if row.id == id_), None)
         mail = state.value if state else None
     if json:
@@ -180,11 +191,14 @@ def message(
 
 def conversation(ctx: typer.Context, case: CaseNumber, by: By = "", json: Json = False) -> None:
     """Show the conversation with the person; its answers are read from now on. This is personal data."""
+    from dsr_sdk.host.answers.correspondence import correspondence
+
     number = case_number(case)
     with opened(ctx) as host:
         host.workflow.get(number)  # raises when there is no such case
         unread = {row.id for row in host.conversation.of(number) if not row.read}
         rows = host.conversation.of(number, by=agent(by))
+        sent = [entry.mail for entry in correspondence(host, number) if entry.mail is not None]
     if json:
         output.as_json(
             {
@@ -202,6 +216,9 @@ def conversation(ctx: typer.Context, case: CaseNumber, by: By = "", json: Json =
                     }
                     for row in rows
                 ],
+                "mails": [
+                    {"kind": one.mail.kind, "at": one.mail.created_at.isoformat(), "to": one.to, "state": one.mail.state.value} for one in sent
+                ],
             }
         )
         return
@@ -212,7 +229,10 @@ def conversation(ctx: typer.Context, case: CaseNumber, by: By = "", json: Json =
             output.say(output.clean(f"    {line}"))
         for info in row.files:
             output.say(output.clean(f"    file {info.id}: {info.name} ({info.media_type}, {info.size} bytes)"))
-    if not rows:
+    for one in sent:
+        if one.mail.kind != "message":  # that one stands above
+            output.say(output.clean(f"{output.when(one.mail.created_at)}  e-mail: {output.words(one.mail.kind)} to {one.to} ({one.mail.state.value})"))
+    if not rows and not sent:
         output.note("nothing was said yet")
 
 

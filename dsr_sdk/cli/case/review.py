@@ -56,8 +56,8 @@ def verify(
     if method not in set(Method):
         raise typer.BadParameter(f"one of {', '.join(Method)}", param_hint="--method")
     with opened(ctx) as host:
-        files.attach(host, number, file or (), purpose="identity", source=None, by=agent(by))
-        host.workflow.verify(number, Method(method), by=agent(by), note=note, arrived_at=_moment(arrived))
+        with files.attached(host, number, file or (), purpose="identity", by=agent(by)):
+            host.workflow.verify(number, Method(method), by=agent(by), note=note, arrived_at=_moment(arrived))
         shown.decided(ctx, host, number, json=json)
 
 
@@ -165,17 +165,18 @@ def merge(
     ctx: typer.Context,
     case: CaseNumber,
     into: Annotated[str, typer.Option(help="The case that goes on.", show_default=False)],
+    typed: Annotated[bool, typer.Option("--typed", help="Take over identifiers that were only typed there, too; they stay not proven.")] = False,
     yes: Yes = False,
     by: By = "",
     json: Json = False,
 ) -> None:
-    """End a case as the duplicate of another one, which goes on."""
+    """End a case as the duplicate of another one, which goes on with the identifiers that were proven here."""
     other = case_number(into)
     many(
         ctx,
         [case],
         "merge",
-        lambda host, number, revision: host.workflow.merge(number, other, by=agent(by), revision=revision),
+        lambda host, number, revision: host.workflow.merge(number, other, by=agent(by), revision=revision, typed=typed),
         question=f"End {{what}} as a duplicate of {other}? It cannot be taken back.",
         refusal="merging cannot be taken back",
         yes=yes,
@@ -195,11 +196,13 @@ def many(
     yes: bool,
     by: str,
     json: bool,
+    words: Callable[[Host, Sequence[str]], Sequence[str]] = lambda host, numbers: (),
 ) -> None:
     """Show cases, make sure, and decide: about one with `one`, about several with `Inbox.bulk`.
 
     Args:
         question: ``{what}`` stands for the case, or how many.
+        words: Of several cases, those of which the caller gives the word that they need.
     """
     numbers = list(dict.fromkeys(case_number(case) for case in cases))
     with opened(ctx) as host:
@@ -208,12 +211,14 @@ def many(
             for case in seen:
                 output.say(shown.head(case))
         what = numbers[0] if len(numbers) == 1 else f"{len(numbers)} cases"
+        confirmed = words(host, numbers) if len(numbers) > 1 else ()
         consent.sure(question.format(what=what), refusal, yes=yes, json=json, source=what)
         if len(seen) == 1:
             one(host, seen[0].number, seen[0].revision)
             shown.decided(ctx, host, seen[0].number, json=json)
             return
-        results = host.inbox.bulk(action, [(case.number, case.revision) for case in seen], by=by)  # type: ignore[arg-type]  # checked there
+        rows = [(case.number, case.revision) for case in seen]
+        results = host.inbox.bulk(action, rows, by=by, confirmed=confirmed)  # type: ignore[arg-type]  # checked there
     shown.bulk(results, json=json)
 
 

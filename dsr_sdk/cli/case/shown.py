@@ -195,6 +195,8 @@ def source_json(row: PanelSource) -> dict[str, Any]:
         "given_free_by": row.ticked_by,
         "given_free_at": _iso(row.ticked_at),
         "last_deleted": _iso(row.last_deleted),
+        "sent_at": _iso(row.sent_at),
+        "cancellable": row.cancellable,
         "next_at": _iso(row.next_at),
         "missing": [kind for kind in row.missing.split(", ") if kind],
         "detail": row.detail,

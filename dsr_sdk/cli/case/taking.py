@@ -45,6 +45,9 @@ def new(
     custom: Annotated[
         list[str] | None, typer.Option("--custom", metavar="NAME=VALUE", help="A field of your form; may be repeated.", show_default=False)
     ] = None,
+    correction: Annotated[
+        str | None, typer.Option(help="Of a right to edit: what is wrong, and what it should be; - for standard input.", show_default=False)
+    ] = None,
     by: By = "",
     json: Json = False,
 ) -> None:
@@ -61,7 +64,7 @@ def new(
     }
     named = people.identities(email, phone, user_id, vendor_id)
     if place is not None:
-        if named or custom or first_name or last_name or any(value is not None for value in own.values()):
+        if named or custom or first_name or last_name or any(value is not None for value in (*own.values(), correction)):
             raise typer.BadParameter("a file, or options: not both", param_hint="FILE")
         fields = _read(place)
     else:
@@ -73,6 +76,10 @@ def new(
             subject.append({"kind": "name", "first": first_name, "last": last_name})
         fields["subject"] = {"identities": subject}
         fields |= {f"custom.{name}": value for name, value in (_pair(text) for text in custom or ())}
+        if correction is not None:
+            from dsr_sdk.request import CORRECTION
+
+            fields[f"custom.{CORRECTION}"] = consent.text_of(correction, "--correction")
     with opened(ctx) as host:
         number = host.intake.create(fields, by=agent(by))
         case = host.workflow.get(number)

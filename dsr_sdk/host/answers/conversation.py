@@ -38,6 +38,8 @@ MAX_TEXT = 8_000
 """Characters a message, an answer or a note may have."""
 MAX_FILES = 5
 """Files with one message."""
+_AT_ONCE = timedelta(minutes=1)
+"""Who sends the same words twice in this time has pressed twice."""
 MAX_ANSWERS = 20
 """Answers by one link; a case takes five times as many."""
 
@@ -119,7 +121,7 @@ class Conversation(Desk):
             files: Files of the case (purpose ``message``) that the person may fetch behind the link.
 
         Returns:
-            The message's id.
+            The message's id. Of the same words without files, said by the same agent within a minute, it is that of the first.
 
         Raises:
             ConflictError: The case is closed.
@@ -135,6 +137,8 @@ class Conversation(Desk):
             known = {info.id for info in self.host.files.listed(connection, current, purpose="message")}
             if not known.issuperset(files):
                 raise RequestError("there is no such file", field="files", source=case)
+            if not files and (same := self._just_said(connection, current, body, by, book.now)) is not None:
+                return same
             words = self.host.templates.words(request.language)
             text = body if not files else f"{body}\n\n{words.mails['files'][1]}"
             valid = timedelta(days=self.settings.link_days)
@@ -263,27 +267,24 @@ class Conversation(Desk):
         link = self.host.links.look(token, Purpose.ANSWER)
         with self.reading() as connection:
             case = self._current(connection, link.case, _OPEN).number
-        attached: list[int] = []
-        try:
-            for stream, name, media_type in files:
-                info = self.host.files.attach(case, stream, name=name, media_type=media_type, purpose="message", by="subject")
-                attached.append(info.id)
-            with self.deciding() as (connection, book):
-                self.ledger.cases.hold(connection, [case])
-                self.host.links.use(token, Purpose.ANSWER, connection, book)
-                self._current(connection, case, _OPEN)
-                so_far = connection.execute(select(func.count()).where(messages.c.case == case, messages.c.direction == "in")).scalar_one()
-                if so_far >= 5 * MAX_ANSWERS:
-                    raise RequestError("there are too many answers", source=case, fix="wait for ours")
-                number = self._add(connection, book, case, "in", "subject", body, attached, None)
-                book.note(case, "message.received", "subject", message=number, files=len(attached))
-        except BaseException:
-            for file in attached:
-                with suppress(DsrError):
-                    self.host.files.remove(case, file, by="subject")
-            raise
+        with self.host.files.attached(case, files, purpose="message", by="subject") as attached, self.deciding() as (connection, book):
+            self.ledger.cases.hold(connection, [case])
+            self.host.links.use(token, Purpose.ANSWER, connection, book)
+            self._current(connection, case, _OPEN)
+            so_far = connection.execute(select(func.count()).where(messages.c.case == case, messages.c.direction == "in")).scalar_one()
+            if so_far >= 5 * MAX_ANSWERS:
+                raise RequestError("there are too many answers", source=case, fix="wait for ours")
+            number = self._add(connection, book, case, "in", "subject", body, attached, None)
+            book.note(case, "message.received", "subject", message=number, files=len(attached))
 
     # --- within --------------------------------------------------------------------------------------------------------------------
+
+    def _just_said(self, connection: Connection, case: Case, body: str, by: str, at: datetime) -> int | None:
+        """The message with which the same agent has said the same a moment ago: its mail is not written twice."""
+        for last in self._of(connection, case)[-1:]:
+            if (last.direction, last.author, last.body, last.files) == ("out", by, body, ()) and at - last.at < _AT_ONCE:
+                return last.id
+        return None
 
     def _current(self, connection: Connection, number: str | None, stages: Sequence[str]) -> Case:
         """The case of a link, where it stands in one of these stages; otherwise the link is no good, and does not say why."""

@@ -20,7 +20,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.engine import Connection
 
 from dsr_sdk.errors import RequestError, VaultError
-from dsr_sdk.host.desk import Desk, now
+from dsr_sdk.host.desk import HOST, Desk, now
 from dsr_sdk.ledger.book import Book
 from dsr_sdk.ledger.desk import links
 from dsr_sdk.ledger.vault import CaseKey
@@ -29,7 +29,6 @@ __all__ = ["Link", "LinkError", "Links", "Purpose"]
 
 _LONGEST = 200
 _CONTEXT = "links.sealed"
-_HOST = "HOST"
 
 
 class Purpose(StrEnum):
@@ -40,6 +39,7 @@ class Purpose(StrEnum):
     COPY = "copy"
     HELP = "help"
     CODE = "code"
+    PICKUP = "pickup"
 
 
 class LinkError(RequestError):
@@ -104,7 +104,7 @@ class Links(Desk):
                 sealed=self._key(connection, case).seal(json.dumps(dict(data or {})).encode(), _CONTEXT),
             )
         )
-        book.note(case or _HOST, "link.made", "host", purpose=purpose.value, expires_at=(book.now + valid).isoformat(), uses=uses)
+        book.note(case or HOST, "link.made", "host", purpose=purpose.value, expires_at=(book.now + valid).isoformat(), uses=uses)
         return token
 
     def url(self, purpose: Purpose, token: str) -> str:
@@ -134,7 +134,7 @@ class Links(Desk):
         )
         if done.rowcount != 1:
             _refuse()
-        book.note(found.case or _HOST, "link.used", "subject", purpose=purpose.value)
+        book.note(found.case or HOST, "link.used", "subject", purpose=purpose.value)
         return Link(found.id, purpose, found.case, found.expires_at, found.uses_left - 1, found.data)
 
     def missed(self, link: Link, connection: Connection, book: Book) -> int:
@@ -144,7 +144,7 @@ class Links(Desk):
         """
         connection.execute(update(links).where(links.c.id == link.id, links.c.tries_left > 0).values(tries_left=links.c.tries_left - 1))
         left = int(connection.execute(select(links.c.tries_left).where(links.c.id == link.id)).scalar_one())
-        book.note(link.case or _HOST, "link.wrong_code", "subject", purpose=link.purpose.value, left=left)
+        book.note(link.case or HOST, "link.wrong_code", "subject", purpose=link.purpose.value, left=left)
         return left
 
     def revoke(self, case: str, purpose: Purpose, *, connection: Connection | None = None, but: str | None = None) -> None:

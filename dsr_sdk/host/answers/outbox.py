@@ -15,16 +15,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import insert, select, true, update
 from sqlalchemy.engine import Connection
 
-from dsr_sdk.errors import ConfigError, ConflictError, ContractError, DsrError, RejectedError, RequestError, TransientError
-from dsr_sdk.host.desk import Desk, now
+from dsr_sdk.errors import ConfigError, ConflictError, ContractError, DsrError, RejectedError, RequestError, TransientError, VaultError
+from dsr_sdk.host.answers.mails import KINDS, MAILS, Mail, MailState, mail_of, state_of
+from dsr_sdk.host.desk import HOST, Desk, now
+from dsr_sdk.host.masking import masked_address
 from dsr_sdk.ledger.book import Book
 from dsr_sdk.ledger.desk import mails
 from dsr_sdk.ledger.vault import CaseKey
@@ -34,48 +34,12 @@ from dsr_sdk.mail.plain import plain_body, plain_letter, plain_subject
 
 __all__ = ["KINDS", "Mail", "MailState", "Outbox"]
 
-KINDS = ("reply", "message", "verify", "code", "copy", "receipt", "invite", "notice")
-"""What mails are about. A reply and a message are a person's words; the rest says of itself that a program sent it."""
-
 _BY_PEOPLE = ("reply", "message")
 _CONTEXT = "mails.sealed"
-_HOST = "HOST"
 _TOLERATED = 3
 """Mails that one after the other are put off before a sweep leaves the server alone: each may cost a timeout."""
 _PATIENCE = timedelta(days=3)
 """How long a mail is tried that the server puts off. Mail servers themselves do about the same."""
-
-
-class MailState(StrEnum):
-    """How far a mail has come."""
-
-    READY = "ready"
-    HANDOVER = "handover"
-    SENT = "sent"
-    DOUBT = "doubt"
-    FAILED = "failed"
-    DROPPED = "dropped"
-
-
-@dataclass(frozen=True, slots=True)
-class Mail:
-    """A mail as it stands, without what is in it.
-
-    Attributes:
-        message_id: What to look for in the mail server's log; None before it was first handed over.
-        error: Why it was not sent, in one sentence; empty when nothing went wrong.
-    """
-
-    id: int
-    case: str | None
-    kind: str
-    state: MailState
-    created_at: datetime
-    sent_at: datetime | None
-    next_at: datetime | None
-    attempt: int
-    message_id: str | None
-    error: str
 
 
 class _Lost(Exception):
@@ -103,13 +67,15 @@ class Outbox(Desk):
         if kind not in KINDS:
             raise ContractError(f"there is no such kind of mail: {kind}")
         content = {"to": _address(to), "subject": plain_subject(subject), "body": plain_body(body)}
+        key = self._key(connection, case)
         row = connection.execute(
             insert(mails)
             .values(
                 case=case,
                 kind=kind,
                 state=MailState.READY.value,
-                sealed=self._key(connection, case).seal(json.dumps(content).encode(), _CONTEXT),
+                sealed=key.seal(json.dumps(content).encode(), _CONTEXT),
+                sealed_to=key.seal(masked_address(content["to"]).encode(), "mails.sealed_to") if case is not None else None,
                 next_at=book.now if later else None,
                 created_at=book.now,
             )
@@ -156,8 +122,8 @@ class Outbox(Desk):
             try:
                 sent += self._send(mail, swept=True) is MailState.SENT
                 put_off = 0
-            except (_Lost, RejectedError, ContractError, RequestError):
-                continue  # it stands with the mail, and in the audit log
+            except (_Lost, RejectedError, ContractError, RequestError, VaultError):
+                continue  # it stands with the mail, and in the audit log; or its case is damaged, and the others' are not
             except TransientError:
                 put_off += 1
                 if put_off == _TOLERATED:
@@ -166,26 +132,51 @@ class Outbox(Desk):
                 break  # no login, no server, no ledger: the next one would fare the same
         return sent
 
-    def confirm_sent(self, id: int, *, by: str) -> None:
+    def confirm_sent(self, id: int, *, by: str, case: str | None = None) -> None:
         """A person found out that a mail in doubt was sent.
 
+        Args:
+            case: Whose mail it must be; None for any.
+
         Raises:
+            RequestError: It is a reply, which `Replies.settle` settles, for that closes its case; or no mail of that case.
             ConflictError: It is not in doubt.
         """
+        self._settleable(id, case)
         with self.deciding() as (connection, book):
-            row = self._turn(connection, id, (MailState.DOUBT,), state=MailState.SENT.value, sent_at=book.now, next_at=None, error=None, sealed=None)
-            _note(book, row.case, "mail.confirmed_sent", by, mail=id, kind=row.kind)
+            self.confirmed(connection, book, id, by=by)
 
-    def resend(self, id: int, *, by: str) -> None:
+    def resend(self, id: int, *, by: str, case: str | None = None) -> None:
         """A person wants a mail sent that is in doubt or failed. If it was sent after all, it arrives twice, under one Message-ID.
 
+        Args:
+            case: Whose mail it must be; None for any.
+
         Raises:
+            RequestError: It is a reply, or no mail of that case: see `confirm_sent`.
             ConflictError: It is neither.
         """
+        self._settleable(id, case)
         with self.deciding() as (connection, book):
-            wanted = (MailState.DOUBT, MailState.FAILED)
-            row = self._turn(connection, id, wanted, state=MailState.READY.value, next_at=book.now, error=None)
-            _note(book, row.case, "mail.resent", by, mail=id, kind=row.kind, doubt=row.state == MailState.DOUBT.value)
+            self.again(connection, book, id, by=by)
+
+    def _settleable(self, id: int, case: str | None) -> None:
+        mail = self.get(id)
+        if case is not None and mail.case != case:
+            raise RequestError("there is no such mail", field="mail", fix="look at the request again")
+        if mail.kind == "reply":
+            raise RequestError("a reply is settled at its request", source=mail.case, fix="open the request, and say there whether it was sent")
+
+    def confirmed(self, connection: Connection, book: Book, id: int, *, by: str) -> None:
+        """`confirm_sent`, of a reply too, in the caller's transaction."""
+        row = self._turn(connection, id, (MailState.DOUBT,), state=MailState.SENT.value, sent_at=book.now, next_at=None, error=None, sealed=None)
+        _note(book, row.case, "mail.confirmed_sent", by, mail=id, kind=row.kind)
+
+    def again(self, connection: Connection, book: Book, id: int, *, by: str) -> None:
+        """`resend`, of a reply too, in the caller's transaction."""
+        wanted = (MailState.DOUBT, MailState.FAILED)
+        row = self._turn(connection, id, wanted, state=MailState.READY.value, next_at=book.now, error=None)
+        _note(book, row.case, "mail.resent", by, mail=id, kind=row.kind, doubt=row.state == MailState.DOUBT.value)
 
     def drop(self, connection: Connection, id: int) -> bool:
         """Give up a mail that was certainly not sent; whether it could be given up. Someone who is connecting with it finds it gone."""
@@ -203,15 +194,15 @@ class Outbox(Desk):
 
     def of_id(self, connection: Connection, id: int) -> Mail:
         """`get` in the caller's transaction. One whose sender is overdue is shown in doubt."""
-        row = connection.execute(_MAILS.where(mails.c.id == id)).first()
+        row = connection.execute(MAILS.where(mails.c.id == id)).first()
         if row is None:
             raise RequestError("there is no such mail", field="id")
-        return _mail(row, now())
+        return mail_of(row, now())
 
     def of(self, case: str) -> list[Mail]:
         """The mails of a case, oldest first."""
         with self.reading() as connection:
-            return [_mail(row, now()) for row in connection.execute(_MAILS.where(mails.c.case == case).order_by(mails.c.id))]
+            return [mail_of(row, now()) for row in connection.execute(MAILS.where(mails.c.case == case).order_by(mails.c.id))]
 
     def stuck(self, limit: int = 100, *, replies: bool = False) -> list[Mail]:
         """Mails that need a person: in doubt or failed, the newest first.
@@ -223,16 +214,16 @@ class Outbox(Desk):
         lost = (mails.c.state == MailState.HANDOVER.value) & (mails.c.next_at <= moment)
         wanted = mails.c.state.in_((MailState.DOUBT.value, MailState.FAILED.value)) | lost
         with self.reading() as connection:
-            rows = connection.execute(_MAILS.where(wanted, true() if replies else mails.c.kind != "reply").order_by(mails.c.id.desc()).limit(limit))
-            return [_mail(row, moment) for row in rows]
+            rows = connection.execute(MAILS.where(wanted, true() if replies else mails.c.kind != "reply").order_by(mails.c.id.desc()).limit(limit))
+            return [mail_of(row, moment) for row in rows]
 
     def waiting(self, limit: int = 100) -> list[Mail]:
         """Mails that leave by themselves, the oldest first: not tried yet, or put off, with the reason."""
         with self.reading() as connection:
             rows = connection.execute(
-                _MAILS.where(mails.c.state == MailState.READY.value, mails.c.next_at.is_not(None)).order_by(mails.c.id).limit(limit)
+                MAILS.where(mails.c.state == MailState.READY.value, mails.c.next_at.is_not(None)).order_by(mails.c.id).limit(limit)
             )
-            return [_mail(row, now()) for row in rows]
+            return [mail_of(row, now()) for row in rows]
 
     # --- sending -------------------------------------------------------------------------------------------------------------------
 
@@ -349,7 +340,7 @@ class Outbox(Desk):
         """Change a mail that stands in one of these states; the row as it was before."""
         moment = now()
         row = connection.execute(select(mails).where(mails.c.id == id).with_for_update()).first()
-        state = None if row is None else _state(row, moment)
+        state = None if row is None else state_of(row, moment)
         if row is None or state not in states:
             raise ConflictError("this mail is not " + " or ".join(states), field="id", fix="look at it again")
         connection.execute(update(mails).where(mails.c.id == id).values(**values))
@@ -367,26 +358,12 @@ class Outbox(Desk):
         return self.vault.box() if case is None else self.ledger.cases.key(connection, case)
 
 
-_MAILS = select(*(column for column in mails.c if column.name != "sealed"))
-
-
-def _mail(row: Any, moment: datetime) -> Mail:
-    error = str(json.loads(row.error).get("message", "")) if row.error else ""
-    return Mail(row.id, row.case, row.kind, _state(row, moment), row.created_at, row.sent_at, row.next_at, row.attempt, row.message_id, error)
-
-
-def _state(row: Any, moment: datetime) -> MailState:
-    """The state; one in handover for longer than its sender can take is in doubt before any sweep says so."""
-    state = MailState(row.state)
-    return MailState.DOUBT if state is MailState.HANDOVER and (row.next_at is None or row.next_at <= moment) else state
-
-
 def _said(error: DsrError | None) -> str | None:
     return None if error is None else json.dumps({"class": type(error).__name__, "message": error.message})
 
 
 def _note(book: Book, case: str | None, event: str, actor: str, **data: Any) -> None:
-    book.note(case or _HOST, event, actor, **data)
+    book.note(case or HOST, event, actor, **data)
 
 
 def _address(to: str) -> str:

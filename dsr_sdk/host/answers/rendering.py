@@ -39,6 +39,7 @@ VARIABLES: dict[str, str] = {
     "sources": "list of (title, result): each data source and what became of it",
     "retained": "list of (title, text): what is kept, and why",
     "copy_link": "the address of the copy; made when the reply is sent",
+    "copy_until": "the day on which that address ends, as it stands in a letter; known when the reply is sent",
     "earlier_case": "the case that goes on when this one is a duplicate; empty otherwise",
     "agent": "the name of the agent the case is assigned to; the company's otherwise",
 }

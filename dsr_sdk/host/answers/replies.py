@@ -45,6 +45,7 @@ _UNSENT = (TransientError, RejectedError, AuthError, ConfigError, ContractError,
 """What sending raises when nothing was sent."""
 _UNSETTLED = "it is not known whether the reply was sent"
 _BUSY = "the reply is being sent at this moment"
+_CHANGED = "someone else has changed the reply meanwhile"
 _HOST = "host"
 _PAUSE = timedelta(minutes=15)
 """How long an automatic reply waits after one that was put off."""
@@ -61,6 +62,7 @@ class Reply:
         subject: Plain text, and so is `body`: nothing in them is filled in any more, but ``COPY_LINK``.
         reason: Why there is no reply.
         edited_at: None for one that was only pre-filled.
+        revision: Of the text; 0 while nobody has written one. Hand it to `Replies.edit`, which then overwrites nobody else's.
         mail: The mail it went out with, for `Outbox`.
         state: How far that has come; None while there is none.
         error: Why it was not sent.
@@ -81,6 +83,7 @@ class Reply:
     state: MailState | None = None
     error: str = ""
     outdated: bool = False
+    revision: int = 0
 
 
 class Replies(Desk):
@@ -96,12 +99,10 @@ class Replies(Desk):
             current = self.ledger.cases.get(connection, case)
             row = connection.execute(select(replies).where(replies.c.case == case)).first()
             if row is not None:
-                reply = self._stored(connection, current, row)
-        if row is None:
-            chosen = self.host.templates.chosen(case)
-            subject, body = self.host.templates.render(chosen.template, case)
-            return Reply(case, "mail", chosen.template.id, chosen.template.language, chosen.asked, subject, body)
-        return reply
+                return self._stored(connection, current, row)
+        chosen = self.host.templates.chosen(case)
+        subject, body = self.host.templates.render(chosen.template, case)
+        return Reply(case, "mail", chosen.template.id, chosen.template.language, chosen.asked, subject, body)
 
     def edit(
         self,
@@ -113,7 +114,8 @@ class Replies(Desk):
         template: str | None = None,
         mode: str = "mail",
         reason: str = "",
-    ) -> None:
+        revision: int | None = None,
+    ) -> int:
         """Store a reply, while the case is processed or in reply. The text is sent as it stands: braces in it are braces.
 
         Args:
@@ -121,9 +123,13 @@ class Replies(Desk):
             template: The id of the template it begins from; None for the one that was pre-filled.
             mode: ``mail``, or ``none`` to close without a reply.
             reason: Why there is to be no reply.
+            revision: `Reply.revision` of what the caller has read; None for a caller who has not looked.
+
+        Returns:
+            The revision of what is stored now.
 
         Raises:
-            ConflictError: The reply was sent, or may have been; or the case is not there.
+            ConflictError: Someone else has changed the reply meanwhile; it was sent, or may have been; or the case is not there.
             RequestError: The text cannot be mailed, or the template cannot be filled in.
         """
         if mode not in ("mail", "none"):
@@ -140,15 +146,18 @@ class Replies(Desk):
             current = self.held(connection, case, stage=(Stage.PROCESS.value, Stage.REPLY.value))
             row = connection.execute(select(replies).where(replies.c.case == case)).first()
             self._unsent(connection, case, row)
+            self._unchanged(case, row, revision)
             values = {"mode": mode, "template": used, "language": language, "edited_at": book.now, "edited_by": by}
             self._store(connection, current, row, content, values)
             book.note(case, "reply.edited", by, mode=mode, template=used, language=language)
+        return _revision(row) + 1
 
-    def close(self, case: str, *, by: str, revision: int | None = None) -> None:
+    def close(self, case: str, *, by: str, revision: int | None = None, text: int | None = None) -> None:
         """*Reply & close*: send the reply, and close the case when it has left.
 
         Args:
             revision: What the caller has seen.
+            text: `Reply.revision` of the text that the caller has read: no other is sent.
 
         Raises:
             ConflictError: Someone else was faster, or it is not known whether the reply was sent (see `settle`). Nothing is sent again.
@@ -161,6 +170,8 @@ class Replies(Desk):
         if reply.state is MailState.HANDOVER:
             raise ConflictError(_BUSY, source=case, fix="look again in a few minutes")
         if reply.state is not MailState.SENT:
+            if text is not None and text != reply.revision:
+                raise ConflictError(_CHANGED, source=case, fix="look at it again")
             if reply.mode == "none":
                 return self._without(case, reply, by, revision)
             self._send(case, reply, by, revision)
@@ -177,10 +188,8 @@ class Replies(Desk):
         mail = self.get(case).mail
         if mail is None:
             raise ConflictError("no reply of this case is in doubt", source=case, fix="look at it again")
-        if sent:
-            self.host.outbox.confirm_sent(mail, by=by)
-        else:
-            self.host.outbox.resend(mail, by=by)
+        with self.deciding() as (connection, book):
+            (self.host.outbox.confirmed if sent else self.host.outbox.again)(connection, book, mail, by=by)
         self.close(case, by=by)
 
     def automatic(self, limit: int = 100) -> int:
@@ -266,14 +275,11 @@ class Replies(Desk):
         with self.deciding() as (connection, book):
             current = self.held(connection, case, stage=Stage.REPLY.value, revision=revision)
             row = connection.execute(select(replies).where(replies.c.case == case)).first()
-            if (row.edited_at if row is not None else None) != reply.edited_at:
-                raise ConflictError("someone else has changed the reply meanwhile", source=case, fix="look at it again")
+            self._unchanged(case, row, reply.revision)
             self._unsent(connection, case, row)
-            if row is not None and row.mail is not None:
-                self.host.outbox.drop(connection, row.mail)  # left by someone who died, or is just connecting and will find it gone
             if link:
                 self._only(connection, case, link)
-            body = reply.body.replace(COPY_LINK, link)
+            body = self.host.templates.linked(reply.body, link, reply.language or request.language)
             mail = self.host.outbox.write(connection, book, case=case, kind="reply", to=to, subject=reply.subject, body=body, later=False)
             content = {"subject": reply.subject, "body": reply.body, "reason": "", "facts": ""} if row is None or row.edited_by == _HOST else None
             values: dict[str, Any] = {"mail": mail}
@@ -312,10 +318,7 @@ class Replies(Desk):
             current = self.held(connection, case, stage=Stage.REPLY.value, revision=revision)
             row = connection.execute(select(replies).where(replies.c.case == case)).one()
             self._unsent(connection, case, row)
-            if row.edited_at != reply.edited_at:
-                raise ConflictError("someone else has changed the reply meanwhile", source=case, fix="look at it again")
-            if row.mail is not None:
-                self.host.outbox.drop(connection, row.mail)
+            self._unchanged(case, row, reply.revision)
             book.note(case, "reply.none", by, reason=True)
             self._close(connection, book, current, by)
         self.host._closed([case])
@@ -326,7 +329,8 @@ class Replies(Desk):
         self.host.workflow.close(connection, book, case, by=by)
 
     def _unsent(self, connection: Connection, case: str, row: Any) -> None:
-        """Refuse to change a reply that has left, or may have."""
+        """Refuse to change a reply that has left, or may have. A mail that has certainly not is given up: left by someone who died, waiting to
+        be sent again with the old text, or of someone who is just connecting and will find it gone."""
         if row is None or row.mail is None:
             return
         state = self.host.outbox.of_id(connection, row.mail).state
@@ -334,11 +338,16 @@ class Replies(Desk):
             raise ConflictError("the reply was sent already", source=case, fix="close the case")
         if state in (MailState.DOUBT, MailState.HANDOVER):
             raise ConflictError(_UNSETTLED if state is MailState.DOUBT else _BUSY, source=case, fix="look at it again")
+        self.host.outbox.drop(connection, row.mail)
+
+    def _unchanged(self, case: str, row: Any, revision: int | None) -> None:
+        if revision is not None and revision != _revision(row):
+            raise ConflictError(_CHANGED, source=case, fix="look at it again")
 
     def _store(self, connection: Connection, case: Case, row: Any, content: dict[str, str] | None, values: dict[str, Any]) -> None:
         if content is not None:
             key = self.ledger.cases.key(connection, case.number)
-            values = {**values, "sealed": key.seal(json.dumps(content).encode(), _CONTEXT)}
+            values = {**values, "sealed": key.seal(json.dumps(content).encode(), _CONTEXT), "revision": _revision(row) + 1}
         if row is None:
             connection.execute(insert(replies).values(case=case.number, **values))
         else:
@@ -370,11 +379,16 @@ class Replies(Desk):
             mail.state if mail else None,
             mail.error if mail and mail.state is not MailState.SENT else "",
             outdated,
+            row.revision,
         )
 
     def _fresh(self, case: str, template: str | None) -> tuple[str, str]:
         found = self.host.templates.get(template) if template else self.host.templates.choose(case)
         return self.host.templates.render(found, case)
+
+
+def _revision(row: Any) -> int:
+    return 0 if row is None else int(row.revision)
 
 
 def _facts(text: tuple[str, str]) -> str:

@@ -15,8 +15,9 @@ from sqlalchemy.engine import Connection
 from dsr_sdk.errors import ConflictError, MissingIdentityError, RequestError
 from dsr_sdk.host.answers.wording import LANGUAGES, Wording, fallbacks, wording
 from dsr_sdk.host.cases.workflow import Decision
-from dsr_sdk.host.desk import Desk
+from dsr_sdk.host.desk import HOST, Desk, now
 from dsr_sdk.host.process.panel import PanelSource, SourceState, sources_of
+from dsr_sdk.host.words import resource_title
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.ledger.desk import accounts, templates
 from dsr_sdk.mail.headers import checked_line
@@ -25,12 +26,13 @@ from dsr_sdk.request import Request, RequestType
 if TYPE_CHECKING:
     from dsr_sdk.host.answers.rendering import Value
 
-__all__ = ["COPY_LINK", "Template", "Templates"]
+__all__ = ["COPY_LINK", "COPY_UNTIL", "Template", "Templates"]
 
 COPY_LINK = "[link to the copy]"
 """Stands for the link in a reply that is not sent yet. The link itself is made when the reply leaves, and written nowhere else."""
+COPY_UNTIL = "[day the link ends]"
+"""Stands for the day on which it ends."""
 
-_HOST = "HOST"
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")
 _NAME_LENGTH = 100
 
@@ -118,7 +120,7 @@ class Templates(Desk):
                     templates.c.language == template.language,
                 )
                 connection.execute(update(templates).where(*same, templates.c.id != number).values(preferred=False, automatic=False))
-            book.note(_HOST, "template.saved", by, template=number, revision=seen, preferred=template.preferred, automatic=template.automatic)
+            book.note(HOST, "template.saved", by, template=number, revision=seen, preferred=template.preferred, automatic=template.automatic)
         return replace(template, id=str(number), revision=seen, builtin=False)
 
     def archive(self, id: str, *, by: str) -> None:
@@ -129,12 +131,9 @@ class Templates(Desk):
         """
         with self.deciding() as (connection, book):
             values = {"archived_at": book.now, "updated_at": book.now, "updated_by": by, "preferred": False, "automatic": False}
-            if (
-                id not in _BUILTIN
-                and connection.execute(
-                    update(templates).where(templates.c.id == _number(id), templates.c.archived_at.is_(None)).values(**values)
-                ).rowcount
-            ):
+            mine = templates.c.id == _number(id), templates.c.archived_at.is_(None)
+            if id not in _BUILTIN and connection.execute(update(templates).where(*mine).values(**values)).rowcount:
+                book.note(HOST, "template.archived", by, template=_number(id))
                 return
         raise RequestError("there is no such template of your own", field="id", fix="those that come along stay; save one of your own instead")
 
@@ -193,6 +192,11 @@ class Templates(Desk):
         ]
         return " ".join(filled[0].split()), filled[1]
 
+    def linked(self, body: str, link: str, language: str) -> str:
+        """A reply as it leaves: with the link to the copy, and the day on which it ends when it leaves now."""
+        until = self._words(language).day(now() + timedelta(days=self.settings.copy_days))
+        return body.replace(COPY_LINK, link).replace(COPY_UNTIL, until)
+
     def words(self, language: str) -> Wording:
         """The words of a language, or of the nearest there is."""
         return self._words(language)
@@ -214,7 +218,10 @@ class Templates(Desk):
         decision = _decision(row)
         accepted = decision == Decision.ACCEPTED.value
         retained = tuple(
-            (f"{s.title} ({resource})" if resource else s.title, text) for s in rows if s.state not in _UNDONE for resource, text in s.retained
+            (f"{s.title} ({resource_title(self.host, s.source, resource)})" if resource else s.title, text)
+            for s in rows
+            if s.state not in _UNDONE
+            for resource, text in s.retained
         )
         try:
             email = request.subject.email
@@ -234,6 +241,7 @@ class Templates(Desk):
             "sources": tuple((source.title, words.results[_result(source, row.type)]) for source in rows) if accepted else (),
             "retained": retained if accepted and row.type == RequestType.DELETION.value else (),
             "copy_link": COPY_LINK if accepted and row.type == RequestType.COPY.value else "",
+            "copy_until": COPY_UNTIL if accepted and row.type == RequestType.COPY.value else "",
             "earlier_case": row.duplicate_of or "" if decision == Decision.DUPLICATE.value else "",
             "agent": agent or self.host.config.host.company,
         }
@@ -254,8 +262,9 @@ class Templates(Desk):
             "reason": words.reasons["no_match"],
             "remedy": words.remedy("eu_gdpr"),
             "sources": (("Stripe", words.results["deleted"]), ("Archive", words.results["confirmed"])),
-            "retained": (("Stripe (invoice)", "…"),),
+            "retained": (("Stripe (invoices)", "…"),),
             "copy_link": "https://privacy.example.com/p/copy/…",
+            "copy_until": words.day(received + timedelta(days=31 + self.settings.copy_days)),
             "earlier_case": "DSR-1111-1111-1111-1111",
             "agent": "Alice",
         }
@@ -320,7 +329,7 @@ _DONE = {"deletion": "deleted", "copy": "copied", "do_not_sell": "opted_out"}
 def _result(source: PanelSource, type: str) -> str:
     """What is said of a data source. What a person did by hand is *done*; only a vendor's own answer is *deleted*."""
     if source.state is SourceState.DONE:
-        return _DONE.get(type, "confirmed") if source.process == "automated" else "confirmed"
+        return _DONE.get(type, "confirmed") if source.process == "automated" else "answered" if source.process == "email" else "confirmed"
     return _RESULTS.get(source.state, "not_done")
 
 

@@ -16,9 +16,9 @@ from dsr_sdk.host.arrivals.form_words import LANGUAGES, FormWords, country_codes
 from dsr_sdk.host.cases.deadlines import US_STATES
 from dsr_sdk.host.settings import FieldKind, FormField, PrivacyCenterSettings
 from dsr_sdk.identity import Email, Identity, Phone
-from dsr_sdk.request import CustomValue, RequestType, Scope
+from dsr_sdk.request import CORRECTION, CustomValue, RequestType, Scope
 
-__all__ = ["TRAP", "Choice", "FieldSpec", "FormError", "FormSpec", "custom_value", "form_of", "languages_of", "read_form"]
+__all__ = ["TRAP", "Choice", "FieldSpec", "FormError", "FormSpec", "correction_field", "custom_value", "form_of", "languages_of", "read_form"]
 
 TRAP = "website"
 """The field that no person sees and programs fill in."""
@@ -82,7 +82,7 @@ class FormSpec:
     Attributes:
         types: The types of request it offers.
         scopes: How much a deletion may take; empty when no deletion is offered.
-        fields: What it asks about the person, in order; `custom` are the controller's own.
+        fields: What it asks about the person, in order; `custom` are the controller's own, after the one for a correction.
         languages: The languages it can be read in: tag and own name.
     """
 
@@ -124,10 +124,35 @@ def form_of(settings: PrivacyCenterSettings, company: str, language: str) -> For
         types=types,
         scopes=tuple(Choice(scope.value, text(f"form.scope_{scope.value}")) for scope in (Scope.ACCOUNT, Scope.APP_DATA)) if deletion else (),
         fields=fields,
-        custom=tuple(_own(own, text) for own in settings.fields),
+        custom=(*_correction(settings, text), *(_own(own, text) for own in settings.fields)),
         languages=tuple((tag, form_words(tag).name) for tag in offered),
         policy_url=settings.policy_url,
         text=text,
+    )
+
+
+def correction_field(settings: PrivacyCenterSettings) -> str:
+    """The custom field in which a right to edit says what is wrong: ours, unless the controller's form has a long text for that type alone."""
+    alone = (RequestType.RIGHT_TO_EDIT,)
+    return next((own.name for own in settings.fields if own.kind is FieldKind.LONG_TEXT and tuple(own.types) == alone), CORRECTION)
+
+
+def _correction(settings: PrivacyCenterSettings, text: FormWords) -> tuple[FieldSpec, ...]:
+    """What is to be corrected: without it nobody could correct anything. Asked once, also where the controller's own form asks it."""
+    asked = correction_field(settings) != CORRECTION or any(own.name == CORRECTION for own in settings.fields)
+    if asked or RequestType.RIGHT_TO_EDIT not in settings.types:
+        return ()
+    return (
+        FieldSpec(
+            name=_CUSTOM + CORRECTION,
+            label=text("form.correction"),
+            kind=FieldKind.LONG_TEXT,
+            required=True,
+            help=text("form.correction_help"),
+            types=(RequestType.RIGHT_TO_EDIT,),
+            only_for=text("form.only_for", types=text(f"types.{RequestType.RIGHT_TO_EDIT.value}")),
+            limit=_LIMITS[FieldKind.LONG_TEXT],
+        ),
     )
 
 

@@ -27,6 +27,8 @@ from dsr_sdk.host.arrivals.intake_rows import Format, request_of
 from dsr_sdk.host.arrivals.throttle import Throttle, network, too_many
 from dsr_sdk.host.cases.verification import Requirement, requirement, unmarked
 from dsr_sdk.host.desk import Desk, now
+from dsr_sdk.host.people.roles import Permission
+from dsr_sdk.host.people.workers import may
 from dsr_sdk.identity import Email
 from dsr_sdk.ledger.book import Book
 from dsr_sdk.ledger.database import LedgerConflict
@@ -180,15 +182,12 @@ class Intake(Desk):
             lines += [text(f"mail.{needed.value}"), "", self.host.links.url(Purpose.VERIFY, token), "", text("mail.valid", until=until), ""]
         lines += [text("mail.stranger" if needed is Requirement.REQUIRED else "mail.stranger_free"), ""]
         lines += [text("mail.bye"), self.host.config.host.company]
-        self.host.outbox.write(
-            connection,
-            book,
-            case=request.case,
-            kind="receipt" if needed is Requirement.FORBIDDEN else "verify",
-            to=request.subject.email,
-            subject=text("mail.subject", case=request.case),
-            body="\n".join(lines),
-        )
+        kind = "receipt" if needed is Requirement.FORBIDDEN else "verify"
+        subject = text("mail.subject", case=request.case)
+        try:
+            self.host.outbox.write(connection, book, case=request.case, kind=kind, to=request.subject.email, subject=subject, body="\n".join(lines))
+        except RequestError as error:  # an address that is one, and not in ASCII: the request has arrived all the same
+            book.note(request.case, "mail.failed", "host", kind=kind, error=type(error).__name__)
 
     def asks_for(self, case: str) -> Requirement:
         """What the page after the form tells about proof: it follows from type and law alone."""
@@ -201,18 +200,22 @@ class Intake(Desk):
 
     # --- people and programs of ours -----------------------------------------------------------------------------------------------
 
-    def create(self, fields: Mapping[str, Any], *, by: str) -> str:
+    def create(self, fields: Mapping[str, Any], *, by: str, once: str = "") -> str:
         """Take in a request that an agent has written down; its case number. Its identity is unproven.
 
         Args:
             fields: Those of a `Request`; ``email``, ``phone``, ``user_id``, ``first_name``, ``last_name`` may stand beside ``subject``, and
                 ``custom.NAME`` beside ``custom_fields``. ``channel`` is ``agent``, or ``email``, ``app``, ``provider``: how it reached the
                 agent. Empty texts count as not given.
+            once: What the form was given out with. Sent twice, the same form gives the same case.
 
         Raises:
             RequestError: Names the field.
         """
         given = {key: value for key, value in fields.items() if value not in (None, "")}
+        if once:
+            said = self.vault.fingerprint("form", once, json.dumps(given, sort_keys=True, default=str))
+            given["reference"] = f"form-{said.hex()}"
         request = request_of(given, channel=Channel.AGENT, own={field.name: field for field in self.host.config.privacy_center.fields})
         if request.channel not in _BY_HAND:
             raise RequestError("cannot be given by an agent", field="channel", fix=f"one of {', '.join(_BY_HAND)}")
@@ -245,7 +248,8 @@ class Intake(Desk):
             source: A path, or a binary stream that can be read again from where it stands.
             format: ``csv``, ``json`` (a list) or ``jsonl``; None reads it off the name of the path.
             dry_run: Check only.
-            vouched: Whether `by` may vouch for people; without, no channel in the file proves anything.
+            vouched: Whether its channels prove whom it is about. Never for an account that may not review: whoever may only take requests in
+                would verify them by way of a file.
             partial: Take what is right although something is wrong. Otherwise one wrong row keeps the whole file out.
             on_progress: Told ``checked`` or ``taken``, and how many rows so far.
 
@@ -262,6 +266,7 @@ class Intake(Desk):
                 raise RequestError(f"cannot be read: {type(error).__name__}", source=path.name, fix="look at the path") from None
         if format is None:
             raise RequestError("is not told", field="format", fix="csv, json or jsonl")
+        vouched = vouched and may(self.host, by, Permission.REVIEW)
         file = FileImport(self, source, format, on_progress)
         found = file.check()
         if dry_run:

@@ -218,7 +218,7 @@ def _row(line: int, header: list[str], cells: list[str]) -> Row:
     if "email_evidence" in fields:
         try:
             fields["email_evidence"] = json.loads(fields["email_evidence"])
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # not only JSONDecodeError: Python takes no number of thousands of digits
             return Row(line, None, "email_evidence is not valid JSON")
     return Row(line, fields)
 
@@ -269,6 +269,8 @@ class _Text:
             except json.JSONDecodeError:
                 if len(self.buffer) > _LONGEST_LINE or not self._fill():
                     raise _UnreadableError("is not valid JSON, or a request in it is larger than 1 MB") from None
+            except ValueError:
+                raise _UnreadableError("holds a number of thousands of digits") from None
             else:
                 return self.take(end)
 

@@ -195,7 +195,7 @@ def _asked(filter: Filter) -> list[ColumnElement[bool]]:
         asked.append(cases.c.agent == filter.agent if filter.agent else cases.c.agent.is_(None))
     if filter.due_after is not None:
         asked.append(cases.c.due_at >= _midnight(filter.due_after))
-    if filter.due_before is not None:
+    if filter.due_before is not None and filter.due_before < date.max:  # there is no day after that, and nothing is due on it
         asked.append(cases.c.due_at < _midnight(filter.due_before) + timedelta(days=1))
     return asked
 

@@ -7,19 +7,29 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
+from sqlalchemy.engine import Connection
+
 from dsr_sdk.errors import RequestError
+from dsr_sdk.host.arrivals.form_words import form_words
+from dsr_sdk.host.arrivals.forms import correction_field
 from dsr_sdk.host.cases.clocks import Explanation
 from dsr_sdk.host.cases.deadlines import US_STATES
 from dsr_sdk.host.cases.verification import Method, Requirement, entered, methods_for, reached, unproven
 from dsr_sdk.identity import AnyIdentity, Email, Phone
-from dsr_sdk.ledger.cases import Case
+from dsr_sdk.ledger.cases import CASE_COLUMNS, Case, case_of
 from dsr_sdk.ledger.database import reading
-from dsr_sdk.request import Channel, EmailEvidence, Regime, Request, RequestType
+from dsr_sdk.ledger.schema import case_identities, cases
+from dsr_sdk.request import CORRECTION, Channel, EmailEvidence, Regime, Request, RequestType
 
 if TYPE_CHECKING:
     from dsr_sdk.host.host import Host
 
 __all__ = ["Erasure", "Review", "review"]
+
+
+_MOST = 20
+"""Further cases of one person that are shown; nobody decides about more at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,10 @@ class Review:
         evidence: At most three e-mails that the company sent to the person, the newest first.
         evidence_proves: The evidence comes out of the person's own mailbox, so it speaks for who they are as well.
         reported: What the person told about themselves: label and value.
+        correction: Of a right to edit: what is wrong, and what it should be; empty when nobody has said it. It stands in `reported` as well.
         duplicates: Other cases of the same person and right that are still to be answered, the oldest first.
+        others: Every further open case of the same person, of whatever type, the oldest first.
+        copy_owed: This is one of a copy and a deletion that are both open: done first, the deletion leaves nothing to be copied.
         due: When the person must have been answered, and why then.
         earlier_erasures: Where and when the person was erased before, the oldest first.
     """
@@ -68,7 +81,10 @@ class Review:
     evidence: tuple[EmailEvidence, ...] = field(repr=False)
     evidence_proves: bool
     reported: list[tuple[str, str]] = field(repr=False)
+    correction: str = field(repr=False)
     duplicates: list[Case]
+    others: list[Case]
+    copy_owed: bool
     due: Explanation
     earlier_erasures: list[Erasure]
 
@@ -82,6 +98,7 @@ def review(host: Host, number: str, *, by: str | None, language: str) -> Review:
     alike = host.workflow.alike(number)
     with reading(host.ledger.engine) as connection:
         duplicates = [host.ledger.cases.get(connection, other) for other in alike]
+        others = [other for other in _of_the_same_person(connection, case) if other.number not in alike]
         erased = host.ledger.cases.erased_before(connection, [number]).get(number, [])
     name = request.subject.name if request else None
     address = next(iter(request.subject.all(Email)), None) if request else None
@@ -100,22 +117,37 @@ def review(host: Host, number: str, *, by: str | None, language: str) -> Review:
         evidence=request.email_evidence[:3] if request else (),
         evidence_proves=case.channel == Channel.MINE_APP,
         reported=_reported(host, request, language) if request else [],
+        correction=str(request.custom_fields.get(correction_field(host.config.privacy_center), "")) if request else "",
         duplicates=duplicates,
+        others=others,
+        copy_owed=case.ended_at is None and any({case.type, other.type} == {"copy", "deletion"} for other in others),
         due=host.workflow.explain(case),
         earlier_erasures=[Erasure(source, earlier, at) for source, earlier, at in erased],
     )
 
 
+def _of_the_same_person(connection: Connection, case: Case) -> list[Case]:
+    """Other open cases with an identity of this one: found by the index of the keyed hashes, whatever the number of cases."""
+    known = select(case_identities.c.fingerprint).where(case_identities.c.case == case.number)
+    same = select(case_identities.c.case).where(case_identities.c.fingerprint.in_(known), case_identities.c.case != case.number)
+    query = select(*CASE_COLUMNS).where(cases.c.case.in_(same), cases.c.stage.is_not(None), cases.c.ended_at.is_(None))
+    return [case_of(row) for row in connection.execute(query.order_by(cases.c.received_at, cases.c.case).limit(_MOST))]
+
+
 def _reported(host: Host, request: Request, language: str) -> list[tuple[str, str]]:
-    """Country and telephone, then the form's own fields in the form's order, then what else came along."""
+    """What is to be corrected, country and telephone, the form's own fields in the form's order, then what else came along."""
     told: list[tuple[str, str]] = []
+    fields = {row.name: row for row in host.config.privacy_center.fields}
+    if CORRECTION in request.custom_fields and CORRECTION not in fields:
+        told.append((form_words(language)("form.correction"), str(request.custom_fields[CORRECTION])))
     if request.country:
         told.append(("Country of residence", request.country))
     if request.region:
         told.append(("State or province", US_STATES.get(request.region, request.region)))
     told.extend(("Mobile number", phone.value) for phone in request.subject.all(Phone))
-    fields = {row.name: row for row in host.config.privacy_center.fields}
     for name in [*(name for name in fields if name in request.custom_fields), *(name for name in request.custom_fields if name not in fields)]:
+        if name == CORRECTION and name not in fields:
+            continue
         value = request.custom_fields[name]
         said = ("yes" if value else "no") if isinstance(value, bool) else str(value)
         told.append((_label(fields[name].label, language) if name in fields else name, said))

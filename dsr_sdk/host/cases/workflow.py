@@ -19,9 +19,10 @@ from sqlalchemy.engine import Connection
 from dsr_sdk.errors import ConflictError, RequestError
 from dsr_sdk.host.cases import deadlines
 from dsr_sdk.host.cases.clocks import Clocks
+from dsr_sdk.host.cases.identities import merging
 from dsr_sdk.host.cases.verification import Method, Requirement, methods_for, proven, requirement, vouched_by
 from dsr_sdk.host.desk import now
-from dsr_sdk.identity import Email
+from dsr_sdk.host.people.workers import worker
 from dsr_sdk.ledger.book import Book
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.ledger.desk import case_sources
@@ -75,7 +76,7 @@ STEPS: dict[tuple[Stage, str], Stage] = {
 _WAITING = (cases.c.stage.is_not(None), cases.c.ended_at.is_(None), or_(cases.c.decision.is_(None), cases.c.decision == Decision.ACCEPTED.value))
 """Cases that somebody still has to answer in substance: a rejected one, or a duplicate, is waiting for its letter only."""
 
-_CONFIRMED = {"deletion": "all data was deleted", "copy": "answered without a package"}
+_CONFIRMED = {"Answer without a generated copy": "answered without a package", "It was handled internally": "handled internally"}
 
 
 class Workflow(Clocks):
@@ -212,6 +213,7 @@ class Workflow(Clocks):
         Raises:
             RequestError: One of them is not used in request handling.
         """
+        self.host.refresh_sources()  # of another process's making; never within a transaction
         with self.deciding() as (connection, book):
             case = self.held(connection, number, stage=(Stage.REVIEW.value, Stage.PROCESS.value), revision=revision)
             self._choose(connection, book, case, sources, by)
@@ -242,6 +244,7 @@ class Workflow(Clocks):
             ConflictError: Someone else was faster.
             RequestError: The identity is not proven, and for this right it must be.
         """
+        self.host.refresh_sources()  # a data source that another process has just added is searched, too
         with self.deciding() as (connection, book):
             case = self.held(connection, number, stage=Stage.REVIEW.value, revision=revision)
             if self.requirement(case) is Requirement.REQUIRED and case.verified_by is None:
@@ -285,8 +288,11 @@ class Workflow(Clocks):
                 )
             self._step(connection, book, case, "withdraw", by, decision=Decision.WITHDRAWN)
 
-    def merge(self, number: str, into: str, *, by: str, revision: int | None = None) -> None:
-        """Close a case as the duplicate of another one, which goes on.
+    def merge(self, number: str, into: str, *, by: str, revision: int | None = None, typed: bool = False) -> None:
+        """Close a case as the duplicate of another one, which goes on with what the duplicate has proven: see `identities.merging`.
+
+        Args:
+            typed: Take over what was only typed there as well, as such. Where the right asks for no proof, it always goes along.
 
         Raises:
             RequestError: The other is not an open case of the same person and type, or is answered at another address.
@@ -300,17 +306,19 @@ class Workflow(Clocks):
             goes_on = self.ledger.cases.get(connection, into)
             if goes_on.stage == Stage.REPLY.value:
                 raise RequestError("is only waiting for its reply, and does nothing more", source=into, fix="go on with this one")
-            self._answered_alike(connection, number, into)
+            self._carry(connection, book, goes_on, number, by, typed)
             self._step(connection, book, case, "merge", by, decision=Decision.DUPLICATE, duplicate_of=into)
             book.note(into, "request.merged", by, duplicate=number)
 
-    def _answered_alike(self, connection: Connection, number: str, into: str) -> None:
-        """A telephone number or an id that both name makes nobody the same person: anyone can type one. Merged into a stranger's case, the
-        person who asked would never be answered."""
-        found = self.ledger.cases.requests(connection, [number, into])
-        here, there = (next((email.key for email in found[case].subject.all(Email)), None) for case in (number, into))
-        if here is not None and here != there:
-            raise RequestError("is answered at another e-mail address: this person would not hear of it", source=into, fix="answer both")
+    def _carry(self, connection: Connection, book: Book, into: Case, number: str, by: str, typed: bool) -> None:
+        found = self.ledger.cases.requests(connection, [number, into.number])
+        typed = typed or self.requirement(into) is not Requirement.REQUIRED
+        request, taken = merging(found[into.number], found[number], typed=typed)
+        if taken:
+            self.ledger.cases.replace_request(connection, request)
+            self.change(connection, into)  # whoever looked at it before has not seen these
+            kinds = [f"{identity.kind}, {'proven' if identity.verified_by else 'not proven'}" for identity in taken]
+            book.note(into.number, "identity.carried", by, of=number, identities=kinds)
 
     def alike(self, number: str) -> list[str]:
         """Other cases of the same person, type and scope that are still to be answered, the oldest first."""
@@ -347,8 +355,9 @@ class Workflow(Clocks):
             blockers = self.host.processing.blockers(number, all_done=all_done, connection=connection)
             if blockers:
                 raise RequestError("; ".join(blockers[:5]), source=number, fix="deal with it, or override it with a reason")
-            if all_done:
-                book.note(number, "processing.confirmed", by, text=_CONFIRMED.get(case.type, "handled internally"))
+            word = self.host.processing.word(connection, case)
+            if all_done and word:  # what was said, and nothing that nobody was asked
+                book.note(number, "processing.confirmed", by, text=_CONFIRMED.get(word, word[:1].lower() + word[1:]))
             self.ledger.cases.set_status(connection, [number], "done", closed_at=book.now)
             self._step(connection, book, case, "finish", by)
         self.host.registry.tell("dsr_request_closed", case=number, type=RequestType(case.type))
@@ -368,7 +377,12 @@ class Workflow(Clocks):
     # --- at any time ---------------------------------------------------------------------------------------------------------------
 
     def assign(self, number: str, agent: str | None, *, by: str) -> None:
-        """Give a case to an agent, or to nobody. It is no decision about the case: nobody's work is lost by it."""
+        """Give a case to an agent, or to nobody. It is no decision about the case: nobody's work is lost by it.
+
+        Raises:
+            RequestError: There is no such account, it is not active, or its role works no requests.
+        """
+        agent = worker(self.host, agent) if agent is not None else None
         with self.deciding() as (connection, book):
             case = self.held(connection, number, stage=(Stage.REVIEW.value, Stage.PROCESS.value, Stage.REPLY.value))
             connection.execute(update(cases).where(cases.c.case == case.number).values(agent=agent))

@@ -1,8 +1,8 @@
 """Asking a technical colleague to connect a system: a link with what is needed, and a place to say how.
 
 The colleague has no account. The page shows the connector's settings and how to enter them, and nothing of any request. What they send back
-is a proposal: settings with secrets as references, tried by the connector, and waiting until an account takes them. So a link that falls
-into the wrong hands connects nothing.
+is a proposal: settings with secrets as references, waiting until an account takes them; only then is a secret looked at. So a link that
+falls into the wrong hands connects nothing, and tells nothing of the host.
 """
 
 from __future__ import annotations
@@ -176,6 +176,9 @@ class Connecting(Shelf):
     def answer_help(self, token: str, settings: Mapping[str, str]) -> None:
         """Take a colleague's settings. They are kept as a proposal until an account takes them; the link is then used up.
 
+        Whoever holds the link learns nothing of this host by it: whether a secret is there, is the host's own, or has the form that the
+        connector wants is told to the account alone that takes the proposal (`offered`).
+
         Args:
             settings: By name; secrets as references. Empty ones are left out.
 
@@ -186,7 +189,7 @@ class Connecting(Shelf):
         told = self.host.links.look(token, Purpose.HELP).data
         connector = self.host.registry.load(told["connector"])
         given = {name: _typed(connector, name, line(str(value), name, limit=2000)) for name, value in settings.items() if str(value).strip()}
-        judged(self.host, told["system"], connector.slug, given)
+        judged(self.host, told["system"], connector.slug, given, looked_up=False)
         with self.changing() as (connection, book):
             self.host.links.use(token, Purpose.HELP, connection, book)
             row = self._asked(connection, told)
@@ -196,7 +199,11 @@ class Connecting(Shelf):
             )
 
     def offered(self, name: str) -> Offered | None:
-        """What a colleague has proposed for a system; None when nothing waits."""
+        """What a colleague has proposed for a system; None when nothing waits.
+
+        Raises:
+            ConfigError: It cannot be taken: a secret is the host's own, or the connector does not take it.
+        """
         with self.reading() as connection:
             row = self.kept(connection, name, lock=False)
         if row.offered is None:

@@ -12,8 +12,9 @@ from typing import Any, Final
 from dsr_sdk.connector import Category
 from dsr_sdk.errors import ContractError, DsrError, RequestError
 from dsr_sdk.hookspecs import Proposal
+from dsr_sdk.host.desk import HOST
 from dsr_sdk.host.inventory.catalogue import BY_HAND, Vendor, category_of, spelt, vendors
-from dsr_sdk.host.inventory.shelf import HOST, Shelf
+from dsr_sdk.host.inventory.shelf import Shelf
 from dsr_sdk.host.inventory.systems import System, judged, line, name_for
 from dsr_sdk.mail.headers import checked_domain
 

@@ -14,12 +14,11 @@ from sqlalchemy import delete, update
 
 from dsr_sdk.connector import Process
 from dsr_sdk.errors import ConfigError, ConflictError, DsrError, RequestError
-from dsr_sdk.host.desk import now
+from dsr_sdk.host.desk import HOST, now
 from dsr_sdk.host.editing import SOURCE_NAME
 from dsr_sdk.host.inventory.catalogue import BY_HAND, BY_LETTER, Offer, category_of, offers, recognise
 from dsr_sdk.host.inventory.connecting import Connecting
 from dsr_sdk.host.inventory.discovery import Discovery
-from dsr_sdk.host.inventory.shelf import HOST
 from dsr_sdk.host.inventory.systems import System, judged, line, name_for, of_row, paragraph
 from dsr_sdk.ledger.desk import inventory
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Row, delete, insert, select, union, update
 from sqlalchemy.engine import Connection
 
 from dsr_sdk.errors import ConflictError, RequestError
-from dsr_sdk.host.desk import Desk
+from dsr_sdk.host.desk import HOST, Desk
 from dsr_sdk.host.inventory.catalogue import spelt
 from dsr_sdk.host.inventory.sources import changed
 from dsr_sdk.host.inventory.systems import System, of_file, of_row
@@ -20,10 +20,7 @@ from dsr_sdk.ledger.desk import case_sources, inventory
 from dsr_sdk.ledger.schema import cases, tasks
 from dsr_sdk.ledger.tasks import LIVE
 
-__all__ = ["HOST", "Shelf"]
-
-HOST: Final = "HOST"
-"""Stands in the place of a case number in the audit log, for what concerns the host as a whole."""
+__all__ = ["Shelf"]
 
 
 class Shelf(Desk):

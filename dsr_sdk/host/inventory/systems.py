@@ -199,8 +199,11 @@ def _settings(text: str) -> dict[str, Any]:
 # --- what people type ----------------------------------------------------------------------------------------------------------------
 
 
-def judged(host: Host, name: str, slug: str, settings: Mapping[str, Any]) -> list[str]:
+def judged(host: Host, name: str, slug: str, settings: Mapping[str, Any], *, looked_up: bool = True) -> list[str]:
     """Let the connector judge settings that come from the inventory; the secrets that are not known here, each in a sentence.
+
+    Args:
+        looked_up: Whether secrets are. Without, they need only be references: for somebody who must not learn which there are.
 
     Raises:
         ConfigError: The connector cannot be had; a setting is wrong, is a secret in the open, or may stand in ``dsr.toml`` only.
@@ -211,9 +214,9 @@ def judged(host: Host, name: str, slug: str, settings: Mapping[str, Any]) -> lis
             raise ConfigError(
                 "may stand in dsr.toml only: it decides where the host's secrets are sent", field=f"sources.{name}.{setting}", fix="edit dsr.toml"
             )
-    for setting in _secrets(connector, settings):
+    for setting in _secrets(connector, settings) if looked_up else ():
         _may_refer(host.config, str(settings[setting]), f"sources.{name}.{setting}")
-    return checked_settings(connector, name, settings, host.config.base)
+    return checked_settings(connector, name, settings, host.config.base, looked_up=looked_up)
 
 
 def _secrets(connector: type[Connector], settings: Mapping[str, Any]) -> Iterator[str]:

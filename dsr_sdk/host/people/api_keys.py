@@ -10,7 +10,8 @@ from typing import Any, Final
 from sqlalchemy import insert, select, update
 
 from dsr_sdk.errors import RequestError
-from dsr_sdk.host.desk import Desk, now
+from dsr_sdk.host.desk import HOST, Desk, now
+from dsr_sdk.host.people.fields import role_of
 from dsr_sdk.host.people.roles import Role
 from dsr_sdk.ledger.desk import api_keys
 
@@ -19,7 +20,6 @@ __all__ = ["PREFIX", "ApiKey", "ApiKeys"]
 PREFIX: Final = "dsr_"
 """What every key begins with, so that scanners for leaked secrets recognise one."""
 
-_HOST: Final = "HOST"
 _SEEN_EVERY: Final = timedelta(hours=1)
 _LENGTH: Final = len(PREFIX) + 43
 
@@ -73,8 +73,7 @@ class ApiKeys(Desk):
         name = name.strip()
         if not 0 < len(name) <= 100 or not name.isprintable():
             raise RequestError("needs 1 to 100 characters", field="name")
-        if role not in set(Role):
-            raise RequestError("is not a role", field="role", fix=f"roles: {', '.join(Role)}")
+        role = role_of(role)
         if days is not None and not 0 < days <= 3650:
             raise RequestError("must be 1 to 3650", field="days")
         text = PREFIX + secrets.token_urlsafe(32)
@@ -82,13 +81,13 @@ class ApiKeys(Desk):
             row = {
                 "name": name,
                 "digest": self._digest(text),
-                "role": Role(role).value,
+                "role": role.value,
                 "created_at": book.now,
                 "created_by": by,
                 "expires_at": book.now + timedelta(days=days) if days is not None else None,
             }
             id_ = connection.execute(insert(api_keys).returning(api_keys.c.id), row).scalar_one()
-            book.note(_HOST, "api_key.made", by, id=id_, name=name, role=Role(role).value, days=days)
+            book.note(HOST, "api_key.made", by, id=id_, name=name, role=role.value, days=days)
         return int(id_), text
 
     def all(self) -> tuple[ApiKey, ...]:
@@ -107,7 +106,7 @@ class ApiKeys(Desk):
                 raise RequestError("there is no such API key", field="id")
             revoked = update(api_keys).where(api_keys.c.id == id, api_keys.c.revoked_at.is_(None)).values(revoked_at=book.now)
             if connection.execute(revoked).rowcount:
-                book.note(_HOST, "api_key.revoked", by, id=id)
+                book.note(HOST, "api_key.revoked", by, id=id)
 
     def find(self, text: str) -> ApiKey | None:
         """The key with this text; None when there is none, or it is revoked or over. Its use is noted at most once an hour."""

@@ -14,7 +14,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.engine import Connection
 
 from dsr_sdk.errors import ConflictError, RequestError
-from dsr_sdk.host.desk import Desk, now
+from dsr_sdk.host.desk import HOST, Desk, now
 from dsr_sdk.ledger.desk import accounts, links
 
 __all__ = ["FIRST_FOR", "INVITED_FOR", "Invitations"]
@@ -36,7 +36,7 @@ class Invitations(Desk):
             self._nobody_yet(connection)
             connection.execute(update(links).where(links.c.purpose == _FIRST).values(uses_left=0))
             token = self._make(connection, _FIRST, FIRST_FOR, book.now, None)
-            book.note("HOST", "account.first_offered", "host", hours=24)
+            book.note(HOST, "account.first_offered", "host", hours=24)
         return token
 
     def look_first(self, token: str) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 
 from dsr_sdk.errors import ConfigError, RequestError, TransientError
 from dsr_sdk.host.arrivals.throttle import network
-from dsr_sdk.host.desk import Desk
+from dsr_sdk.host.desk import HOST, Desk
 from dsr_sdk.host.people.passwords import Passwords
 from dsr_sdk.host.people.second_factor import SecondFactor
 from dsr_sdk.ledger.columns import Instant
@@ -30,7 +30,6 @@ TRIES: Final = 10
 
 LOCKED_FOR: Final = timedelta(minutes=15)
 _CLIENT_FAILURES: Final = 20  # a client in fifteen minutes; only failures count, so that an office behind one address can come in at nine
-_HOST: Final = "HOST"
 _NOBODY: Final = text("INSERT INTO meta (key, value) VALUES ('sign_in.nobody', :at) ON CONFLICT (key) DO UPDATE SET value = excluded.value")
 
 
@@ -83,7 +82,7 @@ class Proofs(Desk):
         if row is None or not right or (row.totp_step is not None and not self._used_up(row, code or "")):
             if row is not None and row.failures >= TRIES:
                 with self.deciding() as (_, book):
-                    book.note(_HOST, "account.locked", "host", account=account, minutes=LOCKED_FOR.seconds // 60)
+                    book.note(HOST, "account.locked", "host", account=account, minutes=LOCKED_FOR.seconds // 60)
             raise self.refused(client)
         return row
 
@@ -157,7 +156,7 @@ class Proofs(Desk):
             same = (accounts.c.account == row.account) & (accounts.c.sealed_totp == row.sealed_totp)
             used = connection.execute(update(accounts).where(same).values(sealed_totp=self.factor.seal(left))).rowcount == 1
             if used:
-                book.note(_HOST, "account.recovery_code_used", row.account, left=len(left.recovery))
+                book.note(HOST, "account.recovery_code_used", row.account, left=len(left.recovery))
             return used
 
     # --- the client's limit --------------------------------------------------------------------------------------------------------

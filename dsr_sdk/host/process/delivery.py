@@ -1,7 +1,7 @@
 """Copies: looked through, redacted, and generated as one sealed package.
 
 What a package is made from is remembered with it, so that a copy generated before the last redaction, or before the last file was added, is
-never handed out. How it is handed out: see `dsr_sdk.host.process.handover`.
+never handed out. How it is handed out: see `dsr_sdk.host.process.handover` and `pickup`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from dsr_sdk.host.answers.links import Purpose
 from dsr_sdk.host.copies import copied, person_of, records_of
 from dsr_sdk.host.desk import now
 from dsr_sdk.host.process.files import FileInfo
-from dsr_sdk.host.process.handover import Handover, PackageInfo, copy_case, inputs_of
+from dsr_sdk.host.process.handover import PackageInfo, copy_case, inputs_of
 from dsr_sdk.host.process.panel import UNDER_WAY, SourceState, sources_of
+from dsr_sdk.host.process.pickup import Pickup
 from dsr_sdk.host.process.planned import standing
 from dsr_sdk.host.process.redaction import Redaction, Redactor, fields_of, record_key
 from dsr_sdk.ledger.book import Book
@@ -68,7 +69,7 @@ class Preview:
     next: str | None
 
 
-class Delivery(Handover):
+class Delivery(Pickup):
     """The copy of a case. `by` names who decides."""
 
     # --- looking through -----------------------------------------------------------------------------------------------------------
@@ -82,7 +83,7 @@ class Delivery(Handover):
         Raises:
             RequestError: The case is no copy request, or `after` is of no page.
         """
-        start = 0 if after is None else int(after) if after.isascii() and after.isdigit() else -1
+        start = 0 if after is None else int(after) if after.isascii() and after.isdigit() and len(after) < 12 else -1
         if start < 0:
             raise RequestError("there is no such page", field="after")
         wanted: dict[str, list[Redaction]] = {}
@@ -196,7 +197,8 @@ class Delivery(Handover):
                     earlier = [old.id for old in self.host.files.listed(connection, self.ledger.cases.get(connection, case), purpose="package")]
                     key = self.ledger.cases.key(connection, case)
                     dropped.extend(self.host.files.drop(connection, key, case, [id_ for id_ in earlier if id_ != info.id]))
-                    self.host.links.revoke(case, Purpose.COPY, connection=connection)
+                    for purpose in (Purpose.COPY, Purpose.PICKUP):
+                        self.host.links.revoke(case, purpose, connection=connection)
                     book.note(case, "copy.generated", by, manifest_sha256=manifest.sha256, bytes=size, files=len(manifest.files))
 
                 info = self.host.files.keep(

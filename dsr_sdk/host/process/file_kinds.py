@@ -1,14 +1,19 @@
-"""Which files are taken, told by their own bytes, and what they may be called."""
+"""Which files are taken, told by their own bytes, how many of those, and what they may be called."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Final
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import BinaryIO, Final
 
 from dsr_sdk.errors import RequestError
 
-__all__ = ["clean_name", "kind_of"]
+__all__ = ["Pieces", "clean_name", "kind_of"]
+
+_PIECE: Final = 256 * 1024
+_HEAD: Final = 4096
 
 _SUFFIXES: Final[dict[str, tuple[str, ...]]] = {
     "application/pdf": ("pdf",),
@@ -82,3 +87,38 @@ def clean_name(name: str, kind: str) -> str:
     if stem.partition(".")[0].lower() in _RESERVED:
         stem = f"_{stem}"
     return f"{stem}.{suffix}"
+
+
+class Pieces:
+    """The bytes of an upload, never more of them at a time than a piece, and never more in all than `most`."""
+
+    def __init__(self, stream: BinaryIO | Iterable[bytes], most: int) -> None:
+        self._most = most
+        read = getattr(stream, "read", None)
+        self._source: Iterator[bytes] = iter(lambda: read(_PIECE), b"") if read is not None else iter(stream)
+        self._head = b""
+
+    def head(self) -> bytes:
+        """The first few thousand bytes; they come again when the whole is read."""
+        while len(self._head) < _HEAD:
+            piece = next(self._source, None)
+            if piece is None:
+                break
+            self._head += piece
+            if len(self._head) > self._most:
+                break
+        if not self._head:
+            raise RequestError("the file is empty", field="file")
+        return self._head[:_HEAD]
+
+    def __iter__(self) -> Iterator[bytes]:
+        size = 0
+        first, self._head = self._head, b""
+        for piece in chain((first,), self._source):
+            size += len(piece)
+            self._check(size)
+            yield piece
+
+    def _check(self, size: int) -> None:
+        if size > self._most:
+            raise RequestError(f"the file is larger than {self._most // (1024 * 1024)} MB", field="file", fix="send a smaller one")

@@ -14,20 +14,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.engine import Connection
 
-from dsr_sdk.errors import LedgerError, RequestError
+from dsr_sdk.errors import DsrError, LedgerError, RequestError
+from dsr_sdk.host.cases.verification import Requirement
 from dsr_sdk.host.desk import Desk, now
-from dsr_sdk.host.process.file_kinds import clean_name, kind_of
+from dsr_sdk.host.process.file_kinds import Pieces, clean_name, kind_of
 from dsr_sdk.ledger.book import Book
 from dsr_sdk.ledger.cases import Case
-from dsr_sdk.ledger.desk import files
+from dsr_sdk.ledger.desk import case_sources, files
 from dsr_sdk.ledger.spool import SpoolWriter, read_blocks
+from dsr_sdk.request import RequestType
 
 if TYPE_CHECKING:
     from dsr_sdk.ledger.vault import CaseKey
@@ -38,12 +39,12 @@ PURPOSES = ("evidence", "identity", "copy", "package", "message")
 """What a file is for."""
 
 MOST = 100
-"""Files that one case may have at a time."""
+"""Files that one case may have at a time of the person's, and as many of agents'."""
 
-_PIECE = 256 * 1024
-_HEAD = 4096
 _ABANDONED = 24 * 3600.0
 """Seconds after which what an interrupted upload left behind is thrown away."""
+_LEFT = 3600.0
+"""Seconds after which a stored file that the ledger does not name is no file that is just being taken in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +85,17 @@ class Files(Desk):
             name: As its sender calls it; made harmless.
             media_type: As its sender declares it. Only tells kinds of text apart: everything else is told by the bytes.
             purpose: ``evidence``, ``identity``, ``copy`` or ``message``.
-            source: The data source it proves, or was collected from.
+            source: The data source it proves, or was collected from; for a copy, one of the request's.
             by: An account, or ``subject``.
 
         Raises:
-            RequestError: Empty, too large, of a kind that is not taken, or one too many; nothing of it is kept.
+            RequestError: Empty, too large, of a kind that is not taken, one too many, or for a purpose that this request has not; nothing of
+                it is kept.
             LedgerError: It cannot be stored: the disk is full, or the case was shredded.
         """
         if purpose not in PURPOSES or purpose == "package":
             raise RequestError("there is no such purpose", field="purpose", fix=f"one of: {', '.join(PURPOSES)}")
-        pieces = _Pieces(stream, self.settings.max_file_mb * 1024 * 1024)
+        pieces = Pieces(stream, self.settings.max_file_mb * 1024 * 1024)
         kind = kind_of(pieces.head(), media_type, archives=purpose == "copy")
         return self.keep(case, pieces, name=clean_name(name, kind), media_type=kind, purpose=purpose, source=source, by=by)
 
@@ -114,7 +116,8 @@ class Files(Desk):
         with self.reading() as connection:
             current = self.ledger.cases.get(connection, case)
             key = self.ledger.cases.key(connection, case)
-        _open(current)
+            _open(current)
+            self._fits(connection, current, purpose, source)
         stored = secrets.token_hex(16)
         path = self._path(case, stored)
         size = 0
@@ -127,7 +130,7 @@ class Files(Desk):
                 self.ledger.cases.hold(connection, [case])
                 key = self.ledger.cases.key(connection, case)  # raises when it was shredded meanwhile
                 _open(self.ledger.cases.get(connection, case))
-                if purpose != "package" and self._count(connection, case) >= MOST:
+                if purpose != "package" and self._count(connection, case, by) >= MOST:
                     raise RequestError(f"a case has at most {MOST} files", source=case, fix="remove one first")
                 told = json.dumps({"name": name, "media_type": media_type, "stored": stored, **(extra or {})}, ensure_ascii=False).encode()
                 values = {
@@ -153,6 +156,37 @@ class Files(Desk):
                     folder.rmdir()
             raise
         return info
+
+    def _fits(self, connection: Connection, case: Case, purpose: str, source: str | None) -> None:
+        """Refuse what has no place in a case."""
+        if purpose == "copy" and case.type != RequestType.COPY:  # where archives would be taken, and nobody would get to see it
+            raise RequestError("is not a copy request", source=case.number, fix="attach it as evidence")
+        if purpose == "identity" and self.host.workflow.requirement(case) is Requirement.FORBIDDEN:
+            raise RequestError("the law forbids asking for proof of identity", source=case.number, fix="keep none: it is not needed")
+        if purpose == "copy" and source is not None:  # it stands in the copy under this name
+            mine = case_sources.c.case == case.number, case_sources.c.source == source
+            if connection.execute(select(case_sources.c.source).where(*mine)).first() is None:
+                raise RequestError("is no data source of this request", field="source", source=case.number, fix="choose one")
+
+    @contextmanager
+    def attached(
+        self, case: str, uploads: Iterable[tuple[BinaryIO, str, str]], *, purpose: str, source: str | None = None, by: str
+    ) -> Iterator[list[int]]:
+        """Attach files to what is done within the block; their ids. When that fails, or one of them is not taken, nothing of it is kept.
+
+        Args:
+            uploads: Stream, name and media type of each, as `attach` takes them.
+        """
+        ids: list[int] = []
+        try:
+            for stream, name, media_type in uploads:
+                ids.append(self.attach(case, stream, name=name, media_type=media_type, purpose=purpose, source=source, by=by).id)
+            yield ids
+        except BaseException:
+            for id_ in ids:
+                with suppress(DsrError):
+                    self._take_out(case, id_, by, lambda row: True)
+            raise
 
     def of(self, case: str, *, purpose: str | None = None, source: str | None = None) -> list[FileInfo]:
         """The files of a case, oldest first; the generated copy only when it is asked for by its purpose."""
@@ -205,19 +239,29 @@ class Files(Desk):
                 book.note(case, "file.read", by, file=id, purpose=info.purpose)
         return info, read_blocks(path, key, _context(stored))
 
-    def remove(self, case: str, id: int, *, by: str) -> None:
-        """Throw a file away, as long as the case is open.
+    def remove(self, case: str, id: int, *, by: str, purpose: str | None = None) -> None:
+        """Throw a file away, as long as the case is open: a proof of identity, what was added to a copy, or evidence that proves nothing yet.
+        What the person was told or has sent, and what proves a deletion, stays.
+
+        Args:
+            purpose: What it must be for; None for any that may be removed.
 
         Raises:
-            RequestError: The case is closed, or there is no such file.
+            RequestError: The case is closed, there is no such file, or it stays.
         """
+        self._take_out(case, id, by, lambda row: purpose in (None, row.purpose) and _removable(row))
+
+    def _take_out(self, case: str, id: int, by: str, fits: Callable[[Any], bool]) -> None:
         with self.deciding() as (connection, book):
             self.ledger.cases.hold(connection, [case])
             _open(self.ledger.cases.get(connection, case))
             key = self.ledger.cases.key(connection, case)
-            stored = self.drop(connection, key, case, [id])
-            if not stored:
+            row = connection.execute(select(files).where(files.c.case == case, files.c.id == id, files.c.removed_at.is_(None))).first()
+            if row is None or row.purpose == "package":
                 raise RequestError("there is no such file", source=case, fix="look at the case again")
+            if not fits(row):
+                raise RequestError("this file stays with the case", source=case, fix="remove proofs of identity, and files added to a copy")
+            stored = self.drop(connection, key, case, [id])
             book.note(case, "file.removed", by, file=id)
         self.discard(case, stored)
 
@@ -233,6 +277,32 @@ class Files(Desk):
         for name in stored:
             self._path(case, name).unlink(missing_ok=True)
 
+    def tidy(self) -> int:
+        """Delete what crashes left on the disk: sealed files older than an hour that no row of the ledger names (any more); how many.
+
+        Cases that this ledger does not know are somebody else's, and one whose rows cannot be read is left alone.
+        """
+        gone = 0
+        for folder in sorted(self.host.spool.glob("DSR-*/files")):
+            case = folder.parent.name
+            old = [path for path in folder.iterdir() if _older(path, _ABANDONED if path.suffix == ".part" else _LEFT)]
+            known = self._stored(case) if old else None  # read after the folder: what is there for an hour has its row by now, or never
+            if known is None:
+                continue
+            for path in old:
+                if path.suffix == ".part" or (path.suffix == ".sealed" and path.stem not in known):
+                    path.unlink(missing_ok=True)
+                    gone += 1
+        return gone
+
+    def _stored(self, case: str) -> set[str] | None:
+        """The names under which the files of a case are stored; None when they cannot be told."""
+        with self.reading() as connection, suppress(LedgerError):
+            current = self.ledger.cases.get(connection, case)
+            infos = (*self.listed(connection, current), *self.listed(connection, current, purpose="package"))
+            return {str(info.extra["stored"]) for info in infos}
+        return None
+
     def prove(self, connection: Connection, case: Case, ids: Sequence[int], source: str) -> None:
         """Say of files that they are evidence of what was done at a data source."""
         if not ids:
@@ -241,8 +311,10 @@ class Files(Desk):
         if connection.execute(update(files).where(*mine).values(source=source)).rowcount != len(set(ids)):
             raise RequestError("there is no such file", source=case.number, fix="attach it first")
 
-    def _count(self, connection: Connection, case: str) -> int:
-        mine = files.c.case == case, files.c.removed_at.is_(None), files.c.purpose != "package"
+    def _count(self, connection: Connection, case: str, by: str) -> int:
+        """Files of the person's are counted by themselves: however many they send, agents can still add theirs."""
+        whose = files.c.created_by == "subject" if by == "subject" else files.c.created_by != "subject"
+        mine = files.c.case == case, files.c.removed_at.is_(None), files.c.purpose != "package", whose
         return int(connection.execute(select(func.count()).select_from(files).where(*mine)).scalar_one())
 
     def _path(self, case: str, stored: str) -> Path:
@@ -253,6 +325,10 @@ def _info(row: Any, key: CaseKey) -> FileInfo:
     told = json.loads(key.open(row.sealed, "files.sealed"))
     name, media_type = told.pop("name"), told.pop("media_type")
     return FileInfo(row.id, row.case, row.purpose, row.source, name, media_type, row.size, row.sha256, row.created_at, row.created_by, extra=told)
+
+
+def _removable(row: Any) -> bool:
+    return row.purpose in ("identity", "copy") or (row.purpose == "evidence" and row.source is None)
 
 
 def _context(stored: str) -> str:
@@ -270,44 +346,14 @@ def _storing(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         for left in path.parent.glob("*.part"):
-            with suppress(FileNotFoundError):  # another upload that has just ended well
-                if time.time() - left.stat().st_mtime > _ABANDONED:
-                    left.unlink()
+            if _older(left, _ABANDONED):
+                left.unlink(missing_ok=True)
         yield
     except OSError as error:
         raise LedgerError(f"the file cannot be stored ({error.strerror})", source=str(path.parents[2]), fix="free some space, or mend it") from None
 
 
-class _Pieces:
-    """The bytes of an upload, never more of them at a time than a piece, and never more in all than `most`."""
-
-    def __init__(self, stream: BinaryIO | Iterable[bytes], most: int) -> None:
-        self._most = most
-        read = getattr(stream, "read", None)
-        self._source: Iterator[bytes] = iter(lambda: read(_PIECE), b"") if read is not None else iter(stream)
-        self._head = b""
-
-    def head(self) -> bytes:
-        """The first few thousand bytes; they come again when the whole is read."""
-        while len(self._head) < _HEAD:
-            piece = next(self._source, None)
-            if piece is None:
-                break
-            self._head += piece
-            if len(self._head) > self._most:
-                break
-        if not self._head:
-            raise RequestError("the file is empty", field="file")
-        return self._head[:_HEAD]
-
-    def __iter__(self) -> Iterator[bytes]:
-        size = 0
-        first, self._head = self._head, b""
-        for piece in chain((first,), self._source):
-            size += len(piece)
-            self._check(size)
-            yield piece
-
-    def _check(self, size: int) -> None:
-        if size > self._most:
-            raise RequestError(f"the file is larger than {self._most // (1024 * 1024)} MB", field="file", fix="send a smaller one")
+def _older(path: Path, seconds: float) -> bool:
+    with suppress(FileNotFoundError):  # another upload that has just ended well
+        return time.time() - path.stat().st_mtime > seconds
+    return False

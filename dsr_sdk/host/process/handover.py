@@ -1,7 +1,8 @@
 """Handing a copy over: by a link that opens once, and only to whoever can read the mail of the person who asked.
 
 A link alone opens nothing: it may have been forwarded, or read over a shoulder. A code goes to the address that the request was made with,
-and the two together fetch the package, once. Looking at the link's page uses nothing up, whatever mail scanners fetch in advance.
+and the two together fetch the package, once: see `dsr_sdk.host.process.pickup`. Looking at the link's page uses nothing up, whatever mail
+scanners fetch in advance.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dsr_sdk.errors import RequestError
 from dsr_sdk.host.answers.links import Link, LinkError, Purpose
 from dsr_sdk.host.cases.verification import reached
 from dsr_sdk.host.desk import Desk, now
+from dsr_sdk.host.masking import masked_address
 from dsr_sdk.host.process.files import FileInfo
 from dsr_sdk.identity import Email
 from dsr_sdk.ledger.cases import Case
@@ -29,7 +31,7 @@ from dsr_sdk.ledger.desk import files, links, redactions
 from dsr_sdk.ledger.schema import tasks
 from dsr_sdk.request import Request, RequestType
 
-__all__ = ["Handover", "PackageInfo", "copy_case", "inputs_of"]
+__all__ = ["CodeSent", "Handover", "PackageInfo", "copy_case", "inputs_of"]
 
 CODE_HOLDS = timedelta(minutes=15)
 CODES = 5
@@ -86,6 +88,19 @@ class PackageInfo:
     files: int
     made_at: datetime
     current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CodeSent:
+    """A code that is on its way, and still holds.
+
+    Attributes:
+        to: The person's address, masked: whoever has only the link learns no address from it.
+        at: When it was sent.
+    """
+
+    to: str
+    at: datetime
 
 
 class Handover(Desk):
@@ -188,40 +203,35 @@ class Handover(Desk):
             book.note(case, "copy.code_sent", "subject", mail=mail)
         self.host.outbox.send(mail)
 
-    def fetch(self, token: str, code: str) -> tuple[str, Iterator[bytes]]:
-        """Name and bytes of the package, to whoever has both the link and the code. From here on the link is used up.
+    def code_sent(self, token: str) -> CodeSent | None:
+        """The newest code of a link, as long as it holds; None when there is none. Looking uses nothing up.
 
         Raises:
-            LinkError: The link cannot be used: it is unknown, expired, used, or too many wrong codes were given with it.
-            RequestError: The code is wrong, or too old.
+            LinkError: The link cannot be used.
         """
-        with self.deciding() as (connection, book):
-            link, case = self._held_link(connection, token)
-            current = self.ledger.cases.get(connection, case)
-            info = self._package(connection, current)
-            if info is None or info.id != link.data.get("file"):
-                raise LinkError("this link cannot be used", fix="it may be mistyped, too old, or used already: ask for a new one")
-            right = self._is_code(connection, link, case, code)
-            blocks = self.host.files.read(case, info.id)[1]  # raises when it cannot be read: then the link stays good
-            if right:
-                self.host.links.use(token, Purpose.COPY, connection, book)
-                connection.execute(
-                    update(links).where(links.c.digest == self.vault.fingerprint("code", str(link.id))).values(sealed=None, uses_left=0)
-                )
-                book.note(case, "copy.delivered", "subject", file=info.id, sha256=info.sha256)
-            else:
-                self.host.links.missed(link, connection, book)
-        if not right:  # told only now that the miss is committed: one that an error undoes would count for nothing
-            raise RequestError("the code is wrong, or too old", field="code", fix="look at the newest mail, or ask for a new code")
-        return info.name, blocks
+        link = self.host.links.look(token, Purpose.COPY)
+        with self.reading() as connection:
+            query = select(links.c.expires_at, links.c.sealed).where(links.c.digest == self.vault.fingerprint("code", str(link.id)))
+            row = connection.execute(query).first()
+            if link.case is None or row is None or row.sealed is None or row.expires_at <= now():
+                return None
+            address = _address(self.ledger.cases.requests(connection, [link.case])[link.case])
+        return CodeSent(masked_address(address), row.expires_at - CODE_HOLDS)
 
     def _held_link(self, connection: Connection, token: str) -> tuple[Link, str]:
-        """The link of a copy, with its case kept from others: guesses are counted one after another."""
+        """The link of a copy, with its case kept from others: guesses are counted one after another.
+
+        It holds as long as its package is the newest there is: what was redacted or taken out since must not leave by an older link.
+        """
         link = self.host.links.look(token, Purpose.COPY)
-        if link.case is None:
-            raise LinkError("this link cannot be used", fix="it may be mistyped, too old, or used already: ask for a new one")
-        self.ledger.cases.hold(connection, [link.case])
-        return self.host.links.look(token, Purpose.COPY), link.case
+        if link.case is not None:
+            self.ledger.cases.hold(connection, [link.case])
+            link = self.host.links.look(token, Purpose.COPY)
+            case = self.ledger.cases.get(connection, str(link.case))
+            info = self._package(connection, case)
+            if info is not None and info.id == link.data.get("file") and info.extra["inputs"] == inputs_of(connection, case):
+                return link, case.number
+        raise LinkError("this link cannot be used", fix="it may be mistyped, too old, or used already: ask for a new one")
 
     def _is_code(self, connection: Connection, link: Link, case: str, code: str) -> bool:
         row = connection.execute(
@@ -249,12 +259,14 @@ def copy_case(case: Case) -> Case:
 
 def inputs_of(connection: Connection, case: Case) -> str:
     """A hash over what a package is made from: redactions, files added by hand, and everything that was collected or marked."""
-    taken_out = connection.execute(select(redactions.c.id).where(redactions.c.case == case.number).order_by(redactions.c.id)).scalars()
+    # No two redactions are sealed alike; a number alone SQLite may give away once more, when the newest redaction was taken back.
+    mine_out = select(redactions.c.id, redactions.c.sealed).where(redactions.c.case == case.number).order_by(redactions.c.id)
+    taken_out = [[row.id, bytes(row.sealed or b"").hex()] for row in connection.execute(mine_out)]
     mine = files.c.case == case.number, files.c.purpose == "copy", files.c.removed_at.is_(None)
     added = connection.execute(select(files.c.id, files.c.source).where(*mine).order_by(files.c.id))
     work = tasks.c.case == case.number, tasks.c.action.in_(("export", "manual"))
     collected = connection.execute(select(tasks.c.id, tasks.c.state, tasks.c.finished_at).where(*work).order_by(tasks.c.id))
-    parts = [list(taken_out), [list(row) for row in added], [[row.id, row.state, str(row.finished_at)] for row in collected]]
+    parts = [taken_out, [list(row) for row in added], [[row.id, row.state, str(row.finished_at)] for row in collected]]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

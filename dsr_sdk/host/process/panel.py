@@ -6,9 +6,8 @@ engine, or a process that has died meanwhile.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -19,25 +18,26 @@ from sqlalchemy.engine import Connection
 
 from dsr_sdk.connector import Process
 from dsr_sdk.engine import Deed, SourceReport, Standing, Status
-from dsr_sdk.host.process.planned import Planned, standing, worked
+from dsr_sdk.host.process.planned import Planned, handed_over, standing, taken_on, unbegun, worked
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.ledger.desk import inventory
-from dsr_sdk.ledger.schema import audit
 from dsr_sdk.ledger.tasks import LIVE, Task
 from dsr_sdk.request import RequestType
 
 if TYPE_CHECKING:
     from dsr_sdk.host.host import Host
+    from dsr_sdk.host.process.activity import Activity
     from dsr_sdk.host.process.files import FileInfo
 
-__all__ = ["FINAL", "UNDER_WAY", "Activity", "Panel", "PanelSource", "SourceState", "activities", "sources_of", "verb_of"]
+__all__ = ["FINAL", "UNDER_WAY", "Panel", "PanelSource", "SourceState", "exceptions", "listed", "sources_of", "title_of", "verb_of"]
 
 
 class SourceState(StrEnum):
     """How a data source of a case stands.
 
     ``done``: deleted, handed over, opted out, or confirmed by a person. ``working``: the engine has it in hand. ``waiting``: for the
-    vendor, or for another try. ``email_ready``: may be ticked. ``email_sent``: asked, not answered.
+    vendor, or for another try. ``accepted``: the vendor has taken it on, and somebody went on without waiting for it. ``email_ready``: may
+    be ticked. ``email_sent``: asked, not answered.
     """
 
     NOT_SEARCHED = "not_searched"
@@ -59,9 +59,12 @@ class SourceState(StrEnum):
     FAILED = "failed"
     REAPPEARED = "reappeared"
     OVERRIDDEN = "overridden"
+    ACCEPTED = "accepted"
 
 
-FINAL = frozenset({SourceState.NOTHING_FOUND, SourceState.UNSUPPORTED, SourceState.DONE, SourceState.RETAINED, SourceState.OVERRIDDEN})
+FINAL = frozenset(
+    {SourceState.NOTHING_FOUND, SourceState.UNSUPPORTED, SourceState.DONE, SourceState.RETAINED, SourceState.OVERRIDDEN, SourceState.ACCEPTED}
+)
 """States with which a data source does not bar the way to the reply."""
 
 UNDER_WAY = frozenset({SourceState.WORKING, SourceState.WAITING})
@@ -111,6 +114,8 @@ class PanelSource:
         ticked: Given free: what was found is being worked on, or was. It cannot be taken back.
         selectable: May be ticked now.
         last_deleted: When the vendor confirmed the last erasure; a letter sent or a mark made by hand is none.
+        cancellable: A letter that was ticked, and of which nothing has left: the tick may be taken back (`Processing.untick`).
+        sent_at: When its letter was handed to the mail server, or may have been.
         detail: For people, without personal data.
         missing: The kinds of identifier of which it needs one (``controller_id``), where that is what is missing.
         retained: What is kept, and why: (resource, text).
@@ -118,6 +123,10 @@ class PanelSource:
         warnings: What an agent should look at before giving free.
         reason: Why it was overridden.
         next_at: When the next thing is due by itself.
+        awaited: The vendor has accepted all that was given free, and is only waited for: `Processing.go_on` may go on without waiting.
+        takes: The kinds of identifier that it knows people by.
+        enterable: Entering another identifier may change what the search found (a warning says so).
+        late: It failed after somebody had gone on without waiting for it, and after processing: it may be tried again, or overridden, even now.
         owner: Whom to ask.
     """
 
@@ -143,15 +152,12 @@ class PanelSource:
     files: tuple[FileInfo, ...] = ()
     next_at: datetime | None = None
     owner: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Activity:
-    """A line of the recent activity."""
-
-    at: datetime
-    actor: str
-    text: str
+    cancellable: bool = False
+    sent_at: datetime | None = None
+    awaited: bool = False
+    late: bool = False
+    takes: tuple[str, ...] = ()
+    enterable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +171,7 @@ class Panel:
         activity: Newest first.
         verb: What the button says before ``N sources``; empty where people handle everything.
         confirm: What the box in front of *Continue* says; empty where none is needed.
+        needs: What a person still has to say or to make before *Continue*, as sentences, whatever the data sources came to.
         seen: Hand it to `Processing.give_free`, which then refuses what is not shown here.
     """
 
@@ -177,6 +184,27 @@ class Panel:
     verb: str
     confirm: str
     seen: int
+    needs: tuple[str, ...] = ()
+
+    @property
+    def waited_for(self) -> tuple[PanelSource, ...]:
+        """The data sources that are waited for, where there is nothing else to do now; empty otherwise."""
+        open_ = [row for row in self.sources if row.state not in FINAL]
+        waiting = [row for row in open_ if row.state is SourceState.WAITING]
+        return tuple(waiting) if all(row.state in UNDER_WAY for row in open_) else ()
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: *Amplitude, SendGrid and Zendesk*."""
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
+def exceptions(sources: Sequence[PanelSource]) -> str:
+    """Where a request was not carried out, or not yet, after somebody went on all the same; empty for nowhere."""
+    left = [row.title for row in sources if row.state is SourceState.OVERRIDDEN]
+    taken = [row.title for row in sources if row.state is SourceState.ACCEPTED]
+    said = (f"not: {', '.join(left)}" if left else "", f"accepted, not finished yet: {', '.join(taken)}" if taken else "")
+    return "; ".join(part for part in said if part)
 
 
 def verb_of(type_: str) -> str:
@@ -199,6 +227,7 @@ def sources_of(
             name,
             stands.chosen.get(name),
             stands.planned.get(name),
+            stands.approved.get(name),
             reports.get(name),
             stands.tasks.get(name, []),
             (files or {}).get(name, ()),
@@ -216,12 +245,14 @@ class _Reader:
         self._host = host
         self._connection = connection
         self._case = case
+        self._sent = handed_over(connection, case.number) if case.type == RequestType.DELETION else {}
 
     def source(
         self,
         name: str,
         chosen: Any,
         planned: Planned | None,
+        approved: Planned | None,
         reported: SourceReport | None,
         tasks: Sequence[Task],
         files: tuple[FileInfo, ...],
@@ -229,17 +260,20 @@ class _Reader:
     ) -> PanelSource:
         configured = self._host.registry.sources.get(name)
         connector = configured.connector if configured else None
-        state, detail, free = self._stands(name, planned, reported, tasks)
+        state, detail, free = self._stands(name, planned, approved, reported, tasks)
         reason = ""
+        awaited = state is SourceState.WAITING and taken_on(tasks)
         if chosen is not None and chosen.overridden_at is not None:
-            if state not in FINAL:
+            if chosen.overridden_state == SourceState.WAITING.value:
+                # Only the waiting was given up: what the vendor says later counts, above all that it failed.
+                state = SourceState.ACCEPTED if state in UNDER_WAY else state
+            elif state not in FINAL:
                 state = SourceState.OVERRIDDEN
             if chosen.sealed_reason is not None:
                 reason = self._host.ledger.cases.key(self._connection, self._case.number).open(chosen.sealed_reason, _REASON).decode()
         row = planned.row if planned else None
-        missing = ""
-        if state in (SourceState.MISSING_IDENTIFIER, SourceState.AMBIGUOUS) and connector is not None:
-            missing = ", ".join(str(kind.model_fields["kind"].default) for kind in connector.identified_by)
+        takes = tuple(str(kind.model_fields["kind"].default) for kind in connector.identified_by) if connector is not None else ()
+        missing = ", ".join(takes) if state in (SourceState.MISSING_IDENTIFIER, SourceState.AMBIGUOUS) else ""
         searched = row is not None and row.standing in (Standing.FOUND, Standing.NOTHING_FOUND)
         kept = [(match.resource, match.note) for match in row.matches if match.deed in (Deed.RETAIN, Deed.LEAVE)] if row else []
         deeds = Counter[tuple[str, str, str]]()
@@ -272,16 +306,28 @@ class _Reader:
             files=files,
             next_at=reported.next_at if reported and free else None,
             owner=owner,
+            cancellable=free and self._case.stage == "process" and name not in self._sent and any(unbegun(task) for task in tasks),
+            sent_at=self._sent.get(name),
+            awaited=awaited and state is SourceState.WAITING and self._case.stage == "process" and chosen is not None,
+            takes=takes,
+            enterable=bool(row is not None and row.warnings and takes) and not free and not missing and self._case.stage == "process",
+            late=state is SourceState.FAILED
+            and self._case.stage in ("reply", "closed")
+            and chosen is not None
+            and chosen.overridden_state == SourceState.WAITING.value,
         )
 
-    def _stands(self, name: str, planned: Planned | None, reported: SourceReport | None, tasks: Sequence[Task]) -> tuple[SourceState, str, bool]:
+    def _stands(
+        self, name: str, planned: Planned | None, approved: Planned | None, reported: SourceReport | None, tasks: Sequence[Task]
+    ) -> tuple[SourceState, str, bool]:
         """State, detail, and whether it is given free."""
         if reported is None or not (worked(tasks) or (planned is not None and planned.approved_at is not None)):
             return (*self._searched(name, planned, tasks), False)
         state, detail = self._given_free(name, reported, tasks)
         if planned is not None and planned.approved_at is None and state not in UNDER_WAY:
-            # Searched again since: what has failed, is back or is new may be given free once more. A copy is always found again.
-            if planned.row.standing is Standing.FOUND and not (self._case.type == RequestType.COPY and state in FINAL):
+            # Searched again since: what has failed, is back or is new may be given free once more. What was copied is always found again.
+            copied = self._case.type == RequestType.COPY and state in FINAL and not _more(planned, approved)
+            if planned.row.standing is Standing.FOUND and not copied:
                 return SourceState.FOUND, detail, False
             if planned.row.standing is Standing.NOTHING_FOUND and state is SourceState.REAPPEARED:
                 return SourceState.DONE, "searched again: nothing is left", True
@@ -319,6 +365,12 @@ class _Reader:
         return state, detail
 
 
+def _more(planned: Planned, approved: Planned | None) -> bool:
+    """Whether a search has found what was not found when the data source was given free."""
+    known = {(match.resource, match.match["id"]) for match in approved.row.matches} if approved else set()
+    return any((match.resource, match.match["id"]) not in known for match in planned.row.matches)
+
+
 _REASON = "case_sources.sealed_reason"
 _GONE = "this data source is not configured any more"
 
@@ -333,60 +385,3 @@ def title_of(host: Host, name: str) -> str:
     if configured.connector.process is Process.MANUAL:
         return name.replace("_", " ").replace("-", " ").capitalize()
     return str(getattr(configured.connector.config, "vendor", None) or configured.connector.title)
-
-
-# --- recent activity ------------------------------------------------------------------------------------------------------------------
-
-_LINES = {
-    "letter.in_doubt": "Nobody knows whether the letter to {title} was sent",
-    "letter.confirmed_sent": "Confirmed that the letter to {title} was sent",
-    "source.confirmed": "Marked {title} as done",
-    "source.overridden": "Went on without {title}",
-    "source.unticked": "Unticked {title}: nothing was taken back",
-    "erase.accepted": "{title} accepted the deletion",
-    "erase.erased": "Deleted from {title}",
-    "erase.anonymized": "Anonymised at {title}",
-    "erase.failed": "Deletion failed at {title}",
-    "email.failed": "The letter to {title} could not be sent",
-    "export.failed": "Collecting failed at {title}",
-    "data.exported": "Collected from {title}",
-    "opt_out.opted_out": "Opted out at {title}",
-    "opt_out.failed": "Opting out failed at {title}",
-    "erasure.verified": "Searched {title} again: nothing is left",
-    "erasure.reappeared": "Found again at {title} after deletion",
-    "identity.added": "Added an identifier",
-    "file.attached": "Attached a file",
-    "file.removed": "Removed a file",
-    "copy.generated": "Generated the copy",
-    "copy.delivered": "The person has fetched the copy",
-    "tasks.retried": "Tried again at {title}",
-}
-
-
-def activities(host: Host, connection: Connection, case: Case, *, limit: int = 20) -> tuple[Activity, ...]:
-    """What happened lately while processing, newest first; the same line again and again stands once."""
-    wanted = (*_LINES, "letter.sent", "sources.given_free")
-    query = (
-        select(audit.c.at, audit.c.actor, audit.c.event, audit.c.data)
-        .where(audit.c.case == case.number, audit.c.event.in_(wanted))
-        .order_by(audit.c.n.desc())
-        .limit(limit * 5)
-    )
-    found: list[Activity] = []
-    for line in _lines(host, case, connection.execute(query)):
-        if not found or (found[-1].actor, found[-1].text) != (line.actor, line.text):
-            found.append(line)
-    return tuple(found[:limit])
-
-
-def _lines(host: Host, case: Case, rows: Iterable[Any]) -> Iterator[Activity]:
-    for at, actor, event, raw in rows:
-        data = json.loads(raw)
-        if event == "letter.sent":
-            text = str(data["text"])  # word for word as product document 002 has it
-        elif event == "sources.given_free":
-            names = [title_of(host, name) for name in data["sources"]]
-            text = f"{verb_of(case.type)} {len(names)} source{'' if len(names) == 1 else 's'}: {', '.join(names)}"
-        else:
-            text = _LINES[event].format(title=title_of(host, str(data.get("source", ""))))
-        yield Activity(at, actor, text)

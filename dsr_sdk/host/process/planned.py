@@ -5,6 +5,7 @@ In the workflow data sources are searched, and given free, a few at a time, so n
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,13 +17,17 @@ from sqlalchemy.engine import Connection
 from dsr_sdk.engine import Plan, PlannedSource, Report, SourceReport, report
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.ledger.desk import case_sources
+from dsr_sdk.ledger.schema import audit
 from dsr_sdk.ledger.store import Ledger
 from dsr_sdk.ledger.tasks import Task
 
-__all__ = ["WORK", "CaseStanding", "Planned", "joined", "newest", "standing", "worked"]
+__all__ = ["UNBEGUN", "WORK", "CaseStanding", "Planned", "handed_over", "joined", "newest", "standing", "taken_on", "unbegun", "worked"]
 
 WORK = ("erase", "export", "opt_out", "email", "manual")
 """Actions that carry out what was given free."""
+
+UNBEGUN = ("ready", "waiting", "failed")
+"""States of a letter in which no engine has it in hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +107,14 @@ class CaseStanding:
     Attributes:
         chosen: Rows of ``case_sources``, by data source.
         planned: The newest word of the plans, by data source.
+        approved: What was approved last, where something else was found since.
         plan: What was approved last at each data source, or else found, as one plan to read; None when nothing was planned.
         tasks: By data source; not opened.
     """
 
     chosen: Mapping[str, Any]
     planned: dict[str, Planned]
+    approved: Mapping[str, Planned]
     plan: Plan | None
     tasks: Mapping[str, list[Task]]
     report: Report
@@ -137,7 +144,25 @@ def standing(ledger: Ledger, connection: Connection, case: Case) -> CaseStanding
         again = [name for name, part in planned.items() if part.approved_at is None and worked(tasks.get(name, ()))]
         approved = newest(ledger, connection, case.number, again, approved=True)
     plan = joined(case, (part for _, part in sorted((planned | approved).items())))
-    return CaseStanding(chosen, planned, plan, tasks, report(case, plan, [task for name in sorted(names) for task in tasks.get(name, ())]))
+    return CaseStanding(chosen, planned, approved, plan, tasks, report(case, plan, [task for name in sorted(names) for task in tasks.get(name, ())]))
+
+
+def unbegun(task: Task) -> bool:
+    """A letter that waits to be sent, or that was refused, and that no engine has in hand."""
+    return task.action == "email" and task.state in UNBEGUN
+
+
+def taken_on(tasks: Iterable[Task]) -> bool:
+    """Whether the vendor has accepted everything that is still open: no try is outstanding, nothing is in flight, only its answer is."""
+    left = [task for task in tasks if task.action in WORK and task.state != "done"]
+    return bool(left) and all(task.action in ("erase", "opt_out") and task.state == "pending" for task in left)
+
+
+def handed_over(connection: Connection, number: str) -> dict[str, datetime]:
+    """When the letter to each data source left a case, or may have."""
+    left = ("letter.sent", "letter.in_doubt", "letter.confirmed_sent")
+    query = select(audit.c.at, audit.c.data).where(audit.c.case == number, audit.c.event.in_(left)).order_by(audit.c.n)
+    return {str(json.loads(data)["source"]): at for at, data in connection.execute(query)}
 
 
 def worked(tasks: Iterable[Task]) -> bool:

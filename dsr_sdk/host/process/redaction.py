@@ -56,7 +56,8 @@ def fields_of(data: Any, pointer: str = "") -> Iterator[tuple[str, str]]:
         for index, value in enumerate(data):
             yield from fields_of(value, f"{pointer}/{index}")
     else:
-        yield pointer, data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+        text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+        yield _sound(pointer), _sound(text)
 
 
 class Redactor:
@@ -103,13 +104,19 @@ class Redactor:
         return [redaction for redactions in self._wanted.values() for redaction in redactions if redaction.id not in self._met]
 
 
+def _sound(text: str) -> str:
+    """Text as a page can show it: a truncated emoji is half of a surrogate pair, which UTF-8 cannot hold."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _blank(data: Any, pointer: str, mark: str) -> bool:
     """Put the mark in the place of a value; whether there was one. A value within one that is blanked already counts as blanked."""
     steps = [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
     for n, step in enumerate(steps):
         last = n == len(steps) - 1
-        if isinstance(data, dict) and step in data:
-            place: Any = step
+        known = next((key for key in data if _sound(str(key)) == step), None) if isinstance(data, dict) else None
+        if known is not None:
+            place: Any = known
         elif isinstance(data, list) and step.isdigit() and int(step) < len(data):
             place = int(step)
         else:

@@ -14,7 +14,8 @@ from sqlalchemy.engine import Connection
 
 from dsr_sdk.errors import ConflictError, RequestError
 from dsr_sdk.host.desk import Desk
-from dsr_sdk.host.process.panel import FINAL, Panel, PanelSource, SourceState, activities, sources_of, verb_of
+from dsr_sdk.host.process.activity import activities
+from dsr_sdk.host.process.panel import FINAL, Panel, PanelSource, SourceState, exceptions, sources_of, verb_of
 from dsr_sdk.host.process.planned import Planned
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.request import RequestType
@@ -30,22 +31,27 @@ _INTERNAL = "It was handled internally"
 _NO_COPY = "Answer without a generated copy"
 
 BARS = {
-    SourceState.NOT_SEARCHED: "was not searched yet",
+    SourceState.NOT_SEARCHED: "not searched yet",
     SourceState.SEARCHING: "is being searched",
-    SourceState.FOUND: "holds data and was not given free",
-    SourceState.MISSING_IDENTIFIER: "needs an identifier that is missing",
-    SourceState.AMBIGUOUS: "knows several identifiers of which it is not clear which is the person's",
+    SourceState.FOUND: "data found, nothing done about it yet",
+    SourceState.MISSING_IDENTIFIER: "an identifier is missing",
+    SourceState.AMBIGUOUS: "it knows several identifiers, and it is not clear which is the person's",
     SourceState.COULD_NOT_CHECK: "could not be checked",
     SourceState.WORKING: "is being worked on",
-    SourceState.WAITING: "has not finished yet",
-    SourceState.EMAIL_READY: "was not asked yet",
-    SourceState.EMAIL_SENT: "was asked by e-mail and is not marked as done",
-    SourceState.IN_DOUBT: "may or may not have been sent its letter",
-    SourceState.BY_HAND: "is done by hand and is not marked as done",
+    SourceState.WAITING: "not finished yet",
+    SourceState.EMAIL_READY: "the deletion e-mail is not sent yet",
+    SourceState.EMAIL_SENT: "asked by e-mail, not marked as done yet",
+    SourceState.IN_DOUBT: "nobody knows whether its e-mail was sent",
+    SourceState.BY_HAND: "to be done by hand, not marked as done yet",
     SourceState.FAILED: "failed",
-    SourceState.REAPPEARED: "holds data again",
+    SourceState.REAPPEARED: "data found again",
 }
-"""Why a data source bars the way to the reply, after its name."""
+"""Why a data source bars the way to the reply, after its title and a colon."""
+
+_FOUND = {"deletion": "data found, not deleted yet", "copy": "data found, not collected yet", "do_not_sell": "data found, not opted out yet"}
+
+_AGAIN = (SourceState.REAPPEARED, SourceState.FAILED, SourceState.COULD_NOT_CHECK, SourceState.DONE, SourceState.RETAINED)
+"""States in which a data source that was given free may be searched once more: nothing is under way there."""
 
 
 class Searching(Desk):
@@ -77,6 +83,7 @@ class Searching(Desk):
                 activity=activities(self.host, connection, current),
                 verb=verb_of(current.type),
                 confirm=self._box(connection, current, sources),
+                needs=tuple(self._needs(connection, current, sources)) if current.stage == "process" else (),
                 seen=max((row.plan for row in planned.values()), default=0),
             )
 
@@ -98,21 +105,28 @@ class Searching(Desk):
         return self._blockers(connection, current, sources, all_done=all_done)
 
     def _blockers(self, connection: Connection, case: Case, sources: Sequence[PanelSource], *, all_done: bool) -> list[str]:
-        found = [f"{row.title} {BARS[row.state]}" for row in sources if row.state not in FINAL]
+        found = [f"{row.title}: {_bars(case, row)}" for row in sources if row.state not in FINAL]
+        return found if all_done else [*found, *self._needs(connection, case, sources)]
+
+    def _needs(self, connection: Connection, case: Case, sources: Sequence[PanelSource]) -> list[str]:
         box = self._box(connection, case, sources)
-        if box and not all_done:
-            if case.type == RequestType.COPY:
-                found.append("the copy is not generated, or not since the last change: generate it, or decide to answer without it")
-            else:
-                found.append(f'the box "{box}" is not ticked')
-        return found
+        if box and case.type == RequestType.COPY:
+            return [f'the copy is not generated, or not since the last change: generate it, or tick "{box}"']
+        return [f'the box "{box}" is not ticked'] if box else []
+
+    def word(self, connection: Connection, case: Case) -> str:
+        """What a person says by ticking the box in front of *Continue*; empty where there is none."""
+        return self._box(connection, case, sources_of(self.host, connection, case)[0])
 
     def _box(self, connection: Connection, case: Case, sources: Sequence[PanelSource]) -> str:
         """What a person has to say before *Continue*; empty when the ledger says it all."""
+        but = exceptions(sources)
         if case.type == RequestType.DELETION:
-            return _ALL_DELETED
+            return f"Everything else was deleted ({but})" if but else _ALL_DELETED
         if case.type == RequestType.COPY:
             return "" if self.host.delivery.is_current(connection, case) else _NO_COPY
+        if case.type == RequestType.DO_NOT_SELL and but:
+            return f"Everything else was handled ({but})"
         if case.type == RequestType.DO_NOT_SELL and any(row.state is SourceState.DONE for row in sources):
             return _INTERNAL if any(row.state is SourceState.UNSUPPORTED for row in sources) else ""
         return _INTERNAL
@@ -130,7 +144,7 @@ class Searching(Desk):
         """Search the chosen data sources that are not given free yet. Changes nothing at any vendor; safe to call again and at the same time.
 
         Args:
-            sources: Only these; one that was given free is searched again where it failed, or where something is back.
+            sources: Only these; one that was given free is searched again where nothing is under way.
             wait: Seconds to stay for searches that a rate limit or a passing failure put off.
 
         Raises:
@@ -160,7 +174,7 @@ class Searching(Desk):
             return False
         if not row.ticked:
             return named or all_
-        return named and row.state in (SourceState.REAPPEARED, SourceState.FAILED, SourceState.COULD_NOT_CHECK)
+        return named and row.state in _AGAIN
 
     # --- what all of them ask ------------------------------------------------------------------------------------------------------
 
@@ -188,6 +202,10 @@ class Searching(Desk):
         rows, _ = self._rows(connection, case)
         self._known(rows, [source])
         return rows[source]
+
+
+def _bars(case: Case, row: PanelSource) -> str:
+    return _FOUND.get(case.type, BARS[row.state]) if row.state is SourceState.FOUND else BARS[row.state]
 
 
 def _plan_of(planned: dict[str, Planned], name: str) -> int:

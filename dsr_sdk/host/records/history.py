@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
-from dsr_sdk.host.desk import Desk
+from dsr_sdk.host.desk import HOST, Desk
 from dsr_sdk.host.process.panel import PanelSource, sources_of
 from dsr_sdk.host.records.retention import POLICY
 from dsr_sdk.host.records.sentences import sentence
 from dsr_sdk.ledger import audit
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.ledger.desk import mails, messages
+from dsr_sdk.ledger.schema import audit as audit_table
 from dsr_sdk.request import RequestType
 
-__all__ = ["Deletion", "Histories", "History", "HistoryEvent", "Said"]
+__all__ = ["Deletion", "Histories", "History", "HistoryEvent", "Said", "grouped"]
 
 _NOBODY: Final = frozenset({"host", "subject", POLICY})
+_SEARCHING: Final = frozenset({"source.searched", "find.failed", "plan.made"})
 _LOOKING: Final = frozenset({"request.read", "messages.read", "file.read", "copy.downloaded", "record.exported"})
 
 
@@ -94,6 +96,26 @@ class History:
     problems: tuple[str, ...] = ()
 
 
+def grouped(events: Sequence[HistoryEvent]) -> list[tuple[HistoryEvent, int]]:
+    """Events for reading: a data source that was searched again and again, with nothing done in between, stands once, with how often.
+
+    Which of them it was matters to nobody who reads; in the JSON form, and for the chain, every one stands by itself.
+    """
+    told: list[tuple[HistoryEvent, int]] = []
+    seen: dict[tuple[str, str], int] = {}
+    for event in events:
+        if event.event not in _SEARCHING:
+            seen.clear()
+        key = (event.event, event.text)
+        if event.event in _SEARCHING and key in seen:
+            first, count = told[seen[key]]
+            told[seen[key]] = (first, count + 1)
+        else:
+            seen[key] = len(told)
+            told.append((event, 1))
+    return told
+
+
 class Histories(Desk):
     """Reads histories. `Records` offers it."""
 
@@ -130,8 +152,9 @@ class Histories(Desk):
     def of_host(self, limit: int) -> list[HistoryEvent]:
         """See `Records.host_events`."""
         with self.reading() as connection:
-            entries = list(audit.export(connection, "HOST"))
-        return [_event(entry, {}) for entry in entries[-limit:]][::-1] if limit > 0 else []
+            last = connection.execute(select(func.max(audit_table.c.n)).where(audit_table.c.case == HOST)).scalar_one() or 0
+            entries = list(audit.export(connection, HOST, after=max(0, last - max(0, limit))))  # every sign-in is an entry: not all of them
+        return [_event(entry, {}) for entry in reversed(entries)]
 
     def _said(self, connection: Connection, number: str) -> tuple[Said, ...]:
         """The conversation without what was said in it."""

@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from dsr_sdk.errors import ConfigError
+from dsr_sdk.host.records.history import HistoryEvent, grouped
+from dsr_sdk.host.words import MAIL_KINDS, STATES, words
+from dsr_sdk.request import CORRECTION
 
 if TYPE_CHECKING:
     from fpdf import FPDF
@@ -52,6 +55,39 @@ _FILES: Final = (
     "arial.ttf",
 )
 _PLAIN: Final = str.maketrans({"–": "-", "—": "-", "‘": "'", "’": "'", "“": '"', "”": '"', "…": "...", "•": "-", "€": "EUR"})
+_CASE: Final = {
+    "number": "Case number",
+    "type": "Type",
+    "scope": "Scope",
+    "channel": "Received by",
+    "regime": "Law",
+    "stage": "Stage",
+    "decision": "Decision",
+    "reason": "Reason",
+    "agent": "Agent",
+    "received_at": "Received",
+    "due_at": "Due",
+    "verified_by": "Identity verified by",
+    "verified_at": "Identity verified",
+    "duplicate_of": "Duplicate of",
+    "ended_at": "Closed",
+    "shredded": "Personal data destroyed",
+}
+_SOURCE: Final = {
+    "process": "How",
+    "state": "Result",
+    "found": "Records found",
+    "last_deleted": "Last deleted",
+    "ticked_at": "Given free",
+    "ticked_by": "Given free by",
+    "overridden_at": "Went on without it",
+    "overridden_by": "Decided by",
+    "reason": "Why",
+}
+_CODED: Final = frozenset({"type", "scope", "channel", "regime", "stage", "decision", "verified_by", "process"})
+_IDENTITIES: Final = {"email": "E-mail address", "phone": "Phone number", "controller_id": "Customer id", "vendor_id": "Id at the vendor"}
+_OWN: Final = {CORRECTION: "What is wrong"}
+_ACTORS: Final = {"host": "by itself", "subject": "the person"}
 _LEFT: Final = 42.0  # mm, the column of labels
 _LINE: Final = 4.6
 
@@ -94,8 +130,9 @@ class _Writer:
         kind = "It holds personal data: keep it as carefully as the request itself." if record["personal"] else "It holds no personal data."
         self._text(kind, grey=True, gap=3)
         self._heading("The request")
-        self._pairs((label.replace("_", " "), value) for label, value in case.items())
-        self._pairs([("handled by", record["agents"])])
+        # A case's reason is a code, a data source's is somebody's own words.
+        self._pairs(_told({**case, "reason": case["reason"] and words(case["reason"])}, _CASE))
+        self._pairs([("Handled by", record["agents"])])
         if record["person"] is not None:
             self._person(record["person"])
         self._sources(record["sources"], record["deletions"])
@@ -108,13 +145,13 @@ class _Writer:
 
     def _person(self, person: Mapping[str, Any]) -> None:
         self._heading("The person")
-        self._pairs([("name", person["name"])])
-        self._pairs((f"{row['kind'].replace('_', ' ')} ({row['source']})", row["value"]) for row in person["identities"])
-        self._pairs((label, person[label]) for label in ("country", "language", "reference"))
-        self._pairs(person["custom_fields"].items())
+        self._pairs([("Name", person["name"])])
+        self._pairs((f"{_IDENTITIES.get(row['kind'], row['kind'])} (from the {row['source']})", row["value"]) for row in person["identities"])
+        self._pairs((label.capitalize(), person[label]) for label in ("country", "language", "reference"))
+        self._pairs((_OWN.get(name, name), value) for name, value in person["custom_fields"].items())
         for row in person["email_evidence"]:
             answers = f", answers to {row['reply_to']}" if row["reply_to"] else ""
-            self._pairs([("e-mail received", f"{_moment(row['sent_at'])}: {row['subject']} (from {row['from_address']}{answers})")])
+            self._pairs([("E-mail received", f"{_moment(row['sent_at'])}: {row['subject']} (from {row['from_address']}{answers})")])
 
     def _sources(self, sources: Sequence[Mapping[str, Any]], deletions: Sequence[Mapping[str, Any]]) -> None:
         self._heading("Data sources")
@@ -123,12 +160,9 @@ class _Writer:
         for row in sources:
             if self._pdf.will_page_break(20):
                 self._pdf.add_page()
-            self._text(f"{row['title']} ({row['source']})", size=10, gap=0.5)
-            self._pairs(
-                (label.replace("_", " "), row[label])
-                for label in ("process", "state", "found", "last_deleted", "ticked_at", "ticked_by", "overridden_at", "overridden_by", "reason")
-            )
-            self._pairs(("retained", f"{kept['resource']}: {kept['text']}") for kept in row["retained"])
+            self._text(row["title"], size=10, gap=0.5)
+            self._pairs(_told(row, _SOURCE))
+            self._pairs(("Kept", f"{kept['resource'].replace('_', ' ')}: {kept['text']}") for kept in row["retained"])
         if deletions:
             self._heading("Deletions")
             self._pairs(
@@ -142,13 +176,13 @@ class _Writer:
             self._text("Nobody has written.")
         ways = {"out": "to the person", "in": "from the person", "note": "note"}
         for row in said:
-            mail = f", e-mail {row['mail']}" if row["mail"] else ""
+            mail = f", e-mail: {words(row['mail']).lower()}" if row["mail"] else ""
             files = f", files {', '.join(str(file) for file in row['files'])}" if row["files"] else ""
             self._text(f"{_moment(row['at'])}  {ways.get(row['direction'], row['direction'])}, {row['author']}{mail}{files}", grey=True, gap=0)
             self._text(row["body"] if row["body"] is not None else "(text left out)", gap=2)
         if reply is not None:
             self._heading("Reply")
-            self._pairs((label.replace("_", " "), reply[label]) for label in reply if label != "body")
+            self._pairs((words(label), words(reply[label]) if label == "mode" else reply[label]) for label in reply if label != "body")
             if reply["body"]:
                 self._text(reply["body"], gap=2)
 
@@ -158,22 +192,23 @@ class _Writer:
             for row in files:
                 removed = f", removed {_moment(row['removed_at'])}" if row["removed_at"] else ""
                 source = f", {row['source']}" if row["source"] else ""
-                told = f"{row['purpose']}{source}, {row['size']} bytes, {_moment(row['created_at'])}, {row['created_by']}{removed}"
-                self._pairs([(f"file {row['id']}", f"{told}, SHA-256 {row['sha256']}")])
+                told = f"{words(row['purpose'])}{source}, {row['size']} bytes, {_moment(row['created_at'])}, {row['created_by']}{removed}"
+                self._pairs([(f"File {row['id']}", f"{told}, SHA-256 {row['sha256']}")])
         if mails:
             self._heading("E-mails")
             self._pairs(
-                (row["kind"], f"{row['state']}, written {_moment(row['created_at'])}, sent {_moment(row['sent_at']) if row['sent_at'] else '-'}")
+                (MAIL_KINDS.get(row["kind"], row["kind"]), f"{words(row['state'])}, written {_moment(row['created_at'])}, sent {_moment(row['sent_at']) if row['sent_at'] else '-'}")
                 for row in mails
             )
 
     def _history(self, events: Iterable[Mapping[str, Any]], chain: Mapping[str, Any]) -> None:
         self._heading("History (UTC)")
-        for row in events:
-            self._pairs([(f"{row['n']}  {_moment(row['at'])[:-4]}", f"{row['text']}  ({row['actor']}, {row['event']})")], size=8)
+        for row, times in _repeated(events):
+            again = f" ({times} times)" if times > 1 else ""
+            self._pairs([(f"{row['n']}  {_moment(row['at'])[:-4]}", f"{row['text']}{again}  ({_ACTORS.get(row['actor'], row['actor'])})")], size=8)
         self._heading("Chain")
         said = "unbroken: no entry was changed, moved or taken out" if chain["verified"] else "BROKEN: do not rely on this history"
-        self._pairs([("entries", chain["entries"]), ("chain", said), ("last hash", chain["last"]), ("problems", chain["problems"])])
+        self._pairs([("Entries", chain["entries"]), ("Chain", said), ("Last hash", chain["last"]), ("Problems", chain["problems"])])
 
     # --- lines ---------------------------------------------------------------------------------------------------------------------
 
@@ -275,6 +310,22 @@ def _visible(text: str, known: Callable[[int], bool]) -> str:
         fine = letter == "\n" or (known(ord(letter)) and unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
         shown.append(letter if fine else f"[U+{ord(letter):04X}]")
     return "".join(shown)
+
+
+def _told(row: Mapping[str, Any], labels: Mapping[str, str]) -> Iterable[tuple[str, Any]]:
+    """What a part says, in the words of the portal's pages."""
+    for name, label in labels.items():
+        value = row[name]
+        if name == "state" and value is not None:
+            value = STATES.get(str(value)) or words(value)
+        yield label, words(value) if name in _CODED and value is not None else value
+
+
+def _repeated(events: Iterable[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], int]]:
+    """See `dsr_sdk.host.records.history.grouped`."""
+    by_number = {row["n"]: row for row in events}
+    made = [HistoryEvent(row["n"], row["at"], row["actor"], row["event"], row["text"], {}, "", "") for row in by_number.values()]
+    return [(by_number[event.n], times) for event, times in grouped(made)]
 
 
 def _worded(value: Any) -> str:

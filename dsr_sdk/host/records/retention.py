@@ -15,11 +15,14 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from dsr_sdk.errors import LedgerError, RequestError
+from dsr_sdk.host.answers.links import Purpose
 from dsr_sdk.host.desk import Desk, now
+from dsr_sdk.host.process.panel import SourceState
+from dsr_sdk.host.process.pickup import PICKUP_SILENT
 from dsr_sdk.ledger.book import chunks
 from dsr_sdk.ledger.cases import CASE_COLUMNS, Case, case_of
 from dsr_sdk.ledger.database import LedgerBusy, purge_deleted
-from dsr_sdk.ledger.desk import links, mails
+from dsr_sdk.ledger.desk import case_sources, links, mails
 from dsr_sdk.ledger.schema import cases
 from dsr_sdk.ledger.tasks import LIVE
 
@@ -56,6 +59,7 @@ class Retention(Desk):
 
     def run(self) -> list[str]:
         """Shred every case whose time is up and that waits for nothing; their numbers. Twice, or in two processes at once, is harmless."""
+        self.host.files.tidy()
         shredded = [row.case for row in self.ripe() if not row.waits_for and self._shred(row)]
         if shredded:
             # A reader may have kept what was deleted in SQLite's log: the next run, or SQLite itself, empties it.
@@ -98,15 +102,27 @@ class Retention(Desk):
         """For each case what it waits for; empty for nothing."""
         numbers = [case.number for case in page]
         waiting = dict.fromkeys(numbers, "")
-        unsent = select(mails.c.case).where(mails.c.case.in_(numbers), mails.c.state.in_(("ready", "handover")))
+        # One that no sweep takes (a code, put off) was given up: whoever wanted it has asked for another, or never will.
+        leaving = (mails.c.state == "handover") | ((mails.c.state == "ready") & mails.c.next_at.is_not(None))
+        unsent = select(mails.c.case).where(mails.c.case.in_(numbers), leaving)
         for number in connection.execute(unsent).scalars():
             waiting[number] = "an e-mail of it was not sent yet"
-        fetchable = select(links.c.case).where(
-            links.c.case.in_(numbers), links.c.purpose == "copy", links.c.uses_left > 0, links.c.expires_at > moment
-        )
+        # The link, or the code that was given with it; and a download of the last try, which has no use left and an end of its own.
+        live = links.c.purpose.in_((Purpose.COPY.value, Purpose.PICKUP.value)) & (links.c.uses_left > 0) & (links.c.expires_at > moment)
+        under_way = (links.c.purpose == Purpose.PICKUP.value) & (links.c.used_at > moment - PICKUP_SILENT)
+        fetchable = select(links.c.case).where(links.c.case.in_(numbers), live | under_way)
         for number in connection.execute(fetchable).scalars():
             waiting[number] = "the person may still fetch the copy"
         known = {*self.host.registry.sources, *self.host.broken}
+        went_on = select(case_sources.c.case, case_sources.c.source).where(
+            case_sources.c.case.in_(numbers), case_sources.c.overridden_state == SourceState.WAITING.value
+        )
+        awaited = {(row.case, row.source) for row in connection.execute(went_on)}
+        for task in self.ledger.tasks.of(connection, numbers, actions=["erase", "opt_out"], opened=False):
+            if task.source in known and task.state in LIVE:
+                waiting[task.case] = f"{task.source} has accepted it, and has not finished yet"
+            elif task.source in known and task.state == "failed" and (task.case, task.source) in awaited:
+                waiting[task.case] = f"{task.source} had accepted it, and failed after the end"
         newest = {(task.case, task.source): task for task in self.ledger.tasks.of(connection, numbers, actions=["verify"], opened=False)}
         for (number, source), task in newest.items():
             if task.state in LIVE and source in known:  # of a data source that is gone it would wait in vain

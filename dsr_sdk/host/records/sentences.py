@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from dsr_sdk.host.words import MAIL_KINDS, STATES, words
+
 __all__ = ["SENTENCES", "sentence"]
 
 _DONE_TO: Final = {"erase": "the deletion", "export": "the export", "opt_out": "the opt-out", "email": "the letter", "manual": "the work by hand"}
@@ -21,15 +23,17 @@ SENTENCES: Final[Mapping[str, str]] = {
     "request.duplicate": "The same person is waiting for the same thing in {of}.",
     "request.merged": "{duplicate} was closed as a duplicate of this request.",
     "request.reopened": "The request was opened again: data was found again at {source}.",
+    "request.failed_late": "The request was opened again: {source} had accepted it, and failed after processing had ended.",
     "request.fulfilled": "Every data source has given its final answer.",
     "stage.review": "The request is in review; it is due on {due_at}.",
     "stage.process": "The request was accepted and is being processed.",
-    "stage.reply": "The request went on to the reply ({step}).",
+    "stage.reply": "The request went on to the reply{step}.",
     "stage.closed": "The request was closed.",
     "case.assigned": "The request was assigned to {agent}.",
     "case.shredded": "The personal data of this request was destroyed in our own store.",
     "identity.verified": "The person's identity was verified ({method}).",
     "identity.added": "An identifier was added ({kind}).",
+    "identity.carried": "Identifiers were taken over from {of} ({identities}).",
     "deadline.extended": "The time was extended to {due_at}: {because}",
     "deadline.paused": "The clock was stopped: {because}",
     "address.confirmed": "The person confirmed their e-mail address.",
@@ -40,10 +44,11 @@ SENTENCES: Final[Mapping[str, str]] = {
     "sources.given_free": "Data sources were given free: {sources}.",
     "source.searched": "{source} was searched: {found} found.",
     "source.unticked": "{source} was unticked; nothing was taken back.",
-    "source.overridden": "Responsibility was taken for going on without {source} ({state}).",
+    "source.not_awaited": "It was decided not to wait for {source}, which has accepted the request.",
+    "source.overridden": "Responsibility was taken for going on without {source}. It stood at: {state}.",
     "source.confirmed": "{source} was marked as done.",
-    "plan.made": "A plan was made.",
-    "plan.approved": "A plan was approved.",
+    "plan.made": "It was worked out what is to be done at each data source.",
+    "plan.approved": "What is to be done was approved.",
     "processing.confirmed": "It was confirmed: {text}.",
     "tasks.retried": "What had failed was tried again ({count}).",
     "erase.erased": "Data was deleted at {source} ({resource}).",
@@ -58,6 +63,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "verify.failed": "{source} could not be searched again after the deletion ({error}).",
     "gap.failed": "{source} could not be checked ({error}).",
     "letter.sent": "{text}",  # word for word as product document 002 has it
+    "letter.cancelled": "The letter to {source} was cancelled before it was sent.",
     "letter.in_doubt": "Nobody knows whether the letter to {source} was sent.",
     "letter.confirmed_sent": "It was confirmed that the letter to {source} was sent.",
     **{f"{action}.accepted": f"{{source}} has accepted {what} ({{resource}})." for action, what in _DONE_TO.items()},
@@ -68,6 +74,9 @@ SENTENCES: Final[Mapping[str, str]] = {
     "copy.downloaded": "The copy was looked at by an agent.",
     "copy.offered": "A link to the copy was made for the person.",
     "copy.code_sent": "A code for the copy was sent to the person's verified address.",
+    "copy.confirmed": "The person gave the right code for the copy.",
+    "copy.started": "The person began to download the copy ({left} tries left).",
+    "copy.broken_off": "The download of the copy broke off after {bytes} of {of} bytes ({left} tries left).",
     "copy.delivered": "The person has fetched the copy.",
     "copy.redacted": "Something was left out of the copy ({source}, {resource}).",
     "copy.restored": "Something left out was put back into the copy ({source}, {resource}).",
@@ -113,6 +122,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "account.first_offered": "A token for the first admin was made.",
     "api_key.made": "The API key {name} was made ({role}).",
     "api_key.revoked": "API key {id} was revoked.",
+    "template.archived": "The template {template} was put away.",
     "template.saved": "The template {template} was saved.",
     "inventory.added": "The system {system} was added.",
     "inventory.removed": "The system {system} was removed.",
@@ -134,7 +144,7 @@ SENTENCES: Final[Mapping[str, str]] = {
 
 class _Data(dict[str, Any]):
     def __missing__(self, key: str) -> str:
-        return "-"
+        return "" if key == "step" else "-"
 
 
 def sentence(event: str, data: Mapping[str, Any], titles: Mapping[str, str] | None = None) -> str:
@@ -151,7 +161,42 @@ def sentence(event: str, data: Mapping[str, Any], titles: Mapping[str, str] | No
     return pattern.format_map(said)
 
 
+_STEPS: Final = {
+    "finish": ": processing is done",
+    "reject": ": it was rejected",
+    "withdraw": ": the person has taken it back",
+    "merge": ": it is a duplicate",
+}
+_ERRORS: Final = {
+    "AuthError": "the login was refused",
+    "TransientError": "no answer, or put off",
+    "RejectedError": "refused",
+    "ContractError": "unexpected answer",
+    "ConfigError": "not set up",
+    "RequestError": "cannot be addressed",
+}
+_KINDS: Final = {"controller_id": "customer id", "vendor_id": "id at the vendor", "email": "e-mail address", "phone": "phone number", "name": "name"}
+_CODES: Final = frozenset({"type", "channel", "method", "purpose", "role", "was", "how", "scope"})
+
+
+def _coded(key: str, value: str) -> str | None:
+    """What people read for a code; None for what is none."""
+    if key == "step":
+        return _STEPS.get(value, "")
+    if key == "state":
+        return (STATES.get(value) or words(value)).lower()
+    if key == "error":
+        return _ERRORS.get(value, value)
+    if key == "kind":
+        return _KINDS.get(value) or MAIL_KINDS.get(value) or words(value)
+    if key == "resource":
+        return value.replace("_", " ")
+    return words(value) if key in _CODES else None
+
+
 def _said(key: str, value: Any, titles: Mapping[str, str]) -> str:
+    if isinstance(value, str) and (coded := _coded(key, value)) is not None:
+        return coded
     if key == "due_at":
         return str(value)[:10]
     if key == "source":

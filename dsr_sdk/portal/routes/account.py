@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dsr_sdk.errors import DsrError, RequestError
-from dsr_sdk.host.people.accounts import NeedsCode, Session
+from dsr_sdk.host.people.accounts import Session
 from dsr_sdk.portal import qr, security
-from dsr_sdk.portal.web import Form, Posted, client_of, host_of, page, redirect, signed_in
+from dsr_sdk.portal.web import Form, Posted, client_of, host_of, often, page, redirect, signed_in
 
 __all__ = ["router"]
 
@@ -30,15 +30,8 @@ def _show(request: Request, *, status: int = 200, wrong: str = "", error: DsrErr
     return page(request, "account/own.html", status=status, title="Your account", wrong=wrong, error=error)
 
 
-def _proven(request: Request, session: Session, form: Form) -> None:
-    """Make sure that it is the agent, not somebody at an unlocked screen."""
-    host = host_of(request)
-    try:
-        host.accounts.check_password(session.account.account, form.secret("current"), form.text("code") or None, client=client_of(request))
-    except NeedsCode:
-        raise RequestError("the code of your authenticator app is needed, too", field="code") from None
-    except RequestError as error:
-        raise RequestError("the current password or the code is wrong, or there were too many attempts", fix=error.fix) from None
+def _proof(request: Request, form: Form) -> dict[str, Any]:
+    return {"current": form.secret("current"), "code": form.text("code") or None, "client": client_of(request)}
 
 
 @router.post("/account/name")
@@ -55,8 +48,7 @@ def set_password(request: Request, session: Own, form: Posted) -> Response:
     try:
         if form.secret("password") != form.secret("again"):
             raise RequestError("the two new passwords differ", field="password", fix="type the same one twice")
-        _proven(request, session, form)
-        host.accounts.set_password(session.account.account, form.secret("password"), by=session.account.account)
+        host.accounts.own.set_password(session, form.secret("password"), **_proof(request, form))
     except RequestError as error:
         return _show(request, status=400, wrong="password", error=error)
     response = redirect(request, "/sign-in", said="Your password is changed, and every session has ended. Sign in with the new one.")
@@ -68,8 +60,7 @@ def set_password(request: Request, session: Own, form: Posted) -> Response:
 def begin_second_factor(request: Request, session: Own, form: Posted) -> Response:
     """The secret for the authenticator app; the first code turns it on."""
     try:
-        _proven(request, session, form)
-        secret, uri = host_of(request).accounts.enable_totp(session.account.account)
+        secret, uri = host_of(request).accounts.own.begin_second_factor(session, **_proof(request, form))
     except RequestError as error:
         return _show(request, status=400, wrong="second-factor", error=error)
     return _second_factor(request, secret, uri)
@@ -87,11 +78,12 @@ def _second_factor(request: Request, secret: str, uri: str, *, status: int = 200
 @router.post("/account/second-factor/confirm")
 def confirm_second_factor(request: Request, session: Own, form: Posted) -> Response:
     """The first code; then recovery codes, shown once."""
+    often(request, "second-factor", "10/minute")
     secret, uri = form.text("secret"), form.text("uri")
     if not uri.startswith("otpauth://totp/"):
         raise RequestError("is no address of an authenticator app", field="uri", fix="begin again at your account")
     try:
-        codes = host_of(request).accounts.confirm_totp(session.account.account, form.text("code"))
+        codes = host_of(request).accounts.own.confirm_second_factor(session, form.text("code"))
     except RequestError as error:
         return _second_factor(request, secret, uri, status=400, error=error)
     return page(request, "account/recovery.html", title="Recovery codes", codes=codes)
@@ -101,10 +93,9 @@ def confirm_second_factor(request: Request, session: Own, form: Posted) -> Respo
 def end_second_factor(request: Request, session: Own, form: Posted) -> Response:
     """Take the own second factor away."""
     try:
-        _proven(request, session, form)
+        host_of(request).accounts.own.end_second_factor(session, **_proof(request, form))
     except RequestError as error:
         return _show(request, status=400, wrong="second-factor", error=error)
-    host_of(request).accounts.disable_totp(session.account.account, by=session.account.account)
     return redirect(request, "/account", said="The second factor is off.", tone="warn")
 
 

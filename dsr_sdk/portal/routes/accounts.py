@@ -12,6 +12,7 @@ from starlette.responses import Response
 from dsr_sdk.errors import DsrError, LedgerError, RequestError
 from dsr_sdk.host.people.accounts import Account, Session
 from dsr_sdk.host.people.roles import MATRIX, Permission, Role
+from dsr_sdk.portal.casework import Id
 from dsr_sdk.portal.rendering import words
 from dsr_sdk.portal.web import Posted, host_of, page, redirect, signed_in
 
@@ -43,12 +44,6 @@ def _find(request: Request, id: str) -> Account:
     raise LedgerError("there is no such account")
 
 
-def _link(request: Request, token: str) -> str:
-    workflow = host_of(request).config.workflow
-    base = workflow.public_url if workflow is not None else str(request.base_url).rstrip("/")
-    return f"{base}/join/{token}"
-
-
 # --- people -----------------------------------------------------------------------------------------------------------------------------
 
 
@@ -77,17 +72,15 @@ def _roles() -> list[tuple[str, str, str]]:
 @router.post("/accounts/new")
 def create(request: Request, session: Admin, form: Posted) -> Response:
     """The account, and the link with which its person sets a password."""
-    host, by = host_of(request), session.account.account
     given = {name: form.text(name) for name in ("account", "name", "role")}
     try:
-        made = host.accounts.create(given["account"], given["name"], given["role"], by=by)
+        made, link = host_of(request).accounts.add(**given, by=session)
     except RequestError as error:
         return _new(request, status=400, error=error, **given)
-    return _invited(request, made, by)
+    return _invited(request, made, link)
 
 
-def _invited(request: Request, account: Account, by: str) -> Response:
-    link = _link(request, host_of(request).accounts.invite(account.account, by=by))
+def _invited(request: Request, account: Account, link: str) -> Response:
     return page(request, "accounts/invited.html", title="Invitation", account=account, id=_id(request, account.account), link=link)
 
 
@@ -113,14 +106,14 @@ def make_key(request: Request, session: Keys, form: Posted) -> Response:
     """A new key, shown once."""
     try:
         days = form.number("days") if form.text("days") else None
-        _, text = host_of(request).accounts.make_key(form.text("name"), form.text("role"), by=session.account.account, days=days)
+        _, text = host_of(request).accounts.make_key(form.text("name"), form.text("role"), by=session, days=days)
     except RequestError as error:
         return _keys(request, status=400, error=error)
     return _keys(request, made=text)
 
 
 @router.post("/accounts/keys/{id}/revoke")
-def revoke_key(request: Request, session: Keys, id: int) -> Response:
+def revoke_key(request: Request, session: Keys, id: Id) -> Response:
     """The end of a key."""
     host_of(request).accounts.revoke_key(id, by=session.account.account)
     return redirect(request, "/accounts/keys", said="The key is revoked.")
@@ -144,7 +137,7 @@ def rename(request: Request, session: Admin, form: Posted, id: str) -> Response:
 @router.post("/accounts/{id}/role")
 def set_role(request: Request, session: Admin, form: Posted, id: str) -> Response:
     """Another role, from the next page on."""
-    host_of(request).accounts.set_role(_find(request, id).account, form.text("role"), by=session.account.account)
+    host_of(request).accounts.set_role(_find(request, id).account, form.text("role"), by=session)
     return redirect(request, f"/accounts/{id}", said=f"The role is now: {words(form.text('role')).lower()}.")
 
 
@@ -160,7 +153,8 @@ def set_active(request: Request, session: Admin, form: Posted, id: str) -> Respo
 @router.post("/accounts/{id}/invite")
 def invite(request: Request, session: Admin, id: str) -> Response:
     """A link with which a new password can be set."""
-    return _invited(request, _find(request, id), session.account.account)
+    account = _find(request, id)
+    return _invited(request, account, host_of(request).accounts.invite_link(account.account, by=session))
 
 
 @router.post("/accounts/{id}/unlock")
@@ -173,7 +167,7 @@ def unlock(request: Request, session: Admin, id: str) -> Response:
 @router.post("/accounts/{id}/second-factor")
 def drop_second_factor(request: Request, session: Admin, id: str) -> Response:
     """Take a second factor away: the telephone is lost."""
-    host_of(request).accounts.disable_totp(_find(request, id).account, by=session.account.account)
+    host_of(request).accounts.disable_totp(_find(request, id).account, by=session)
     return redirect(request, f"/accounts/{id}", said="The second factor is taken away.", tone="warn")
 
 

@@ -19,6 +19,7 @@ from dsr_sdk.host.people.accounts import ApiKey
 from dsr_sdk.host.people.roles import Permission, allowed
 from dsr_sdk.portal.api_models import (
     Accept,
+    Assign,
     CaseOut,
     Day,
     Decide,
@@ -54,8 +55,8 @@ _M = TypeVar("_M", bound=BaseModel)
 
 
 def _pace(request: Request) -> None:
-    """Count the call, by the key it names."""
-    who = request.headers.get("authorization") or client_of(request)
+    """Count the call, by the key it names, however that is spaced."""
+    who = request.headers.get("authorization", "").partition(" ")[2].strip() or client_of(request)
     if not request.app.state.limiter.hit(CALLS, "api", who):
         raise TooOften
 
@@ -231,7 +232,13 @@ def withdraw(request: Request, key: Reviewer, number: Number, body: Annotated[De
 @router.post("/requests/{case}/merge", responses=answers(404, 409), openapi_extra=_takes(Merge))
 def merge(request: Request, key: Reviewer, number: Number, body: Annotated[Merge, _body(Merge)]) -> CaseOut:
     """Close it as the duplicate of another request of the same person and type."""
-    return _decide(request, number, lambda host: host.workflow.merge(number, body.into, by=_by(key), revision=body.revision))
+    return _decide(request, number, lambda host: host.workflow.merge(number, body.into, by=_by(key), revision=body.revision, typed=body.typed))
+
+
+@router.post("/requests/{case}/assign", responses=answers(404, 409), openapi_extra=_takes(Assign))
+def assign(request: Request, key: Reviewer, number: Number, body: Annotated[Assign, _body(Assign)]) -> CaseOut:
+    """Give the request to an agent, or to nobody."""
+    return _decide(request, number, lambda host: host.workflow.assign(number, body.agent, by=_by(key)))
 
 
 # --- process -----------------------------------------------------------------------------------------------------------------------------
@@ -280,8 +287,16 @@ def reply(request: Request, key: Replier, number: Number, body: Annotated[ReplyI
     """Store the reply, or that there is to be none. It is sent by `close`."""
 
     def edit(host: Host) -> None:
-        by, fields = _by(key), body
-        host.replies.edit(number, subject=fields.subject, body=fields.body, by=by, template=fields.template, mode=fields.mode, reason=fields.reason)
+        host.replies.edit(
+            number,
+            subject=body.subject,
+            body=body.body,
+            by=_by(key),
+            template=body.template,
+            mode=body.mode,
+            reason=body.reason,
+            revision=body.text_revision,
+        )
 
     return _decide(request, number, edit)
 

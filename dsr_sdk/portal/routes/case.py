@@ -11,15 +11,17 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from dsr_sdk.errors import DsrError, LedgerError, RequestError
+from dsr_sdk.host.answers.correspondence import correspondence
 from dsr_sdk.host.answers.outbox import MailState
 from dsr_sdk.host.cases.review import Review
 from dsr_sdk.host.cases.verification import Method, Requirement
 from dsr_sdk.host.cases.workflow import Reason
 from dsr_sdk.host.people.accounts import Session
 from dsr_sdk.host.people.roles import Permission, allowed
+from dsr_sdk.host.records.history import grouped
 from dsr_sdk.ledger.cases import Case
-from dsr_sdk.portal.casework import agents_of, attached, attempt, found, names_of, searches_of
-from dsr_sdk.portal.rendering import words
+from dsr_sdk.portal.casework import Id, agents_of, attached, attempt, found, names_of, searches_of
+from dsr_sdk.portal.rendering import MAIL_KINDS, words
 from dsr_sdk.portal.routes.process import panel_of
 from dsr_sdk.portal.routes.reply import reply_of
 from dsr_sdk.portal.web import Posted, host_of, page, signed_in
@@ -64,7 +66,7 @@ def render(request: Request, session: Session, case: Case, *, status: int = 200,
     if stage == "review":
         context |= _review(request, case, context["review"])
     elif stage == "process":
-        context |= panel_of(request, session, case)
+        context |= panel_of(request, session, case, whole=True)
     elif stage == "reply":
         context |= reply_of(request, session, case)
     else:
@@ -73,8 +75,12 @@ def render(request: Request, session: Session, case: Case, *, status: int = 200,
     return page(request, f"case/{stage}.html", status=status, error=error, draft=message, **context)
 
 
-def about(request: Request, session: Session, case: Case) -> dict[str, Any]:
-    """What every page of a request shows: its head and its side. What is personal is there only for those who may see it."""
+def about(request: Request, session: Session, case: Case, *, talk: bool = True) -> dict[str, Any]:
+    """What every page of a request shows: its head and its side. What is personal is there only for those who may see it.
+
+    Args:
+        talk: Whether the page shows the conversation: answers of the person count as read then.
+    """
     host, account = host_of(request), session.account
     person = allowed(account.role, Permission.SEE_PERSON)
     review = host.inbox.review(case.number, by=account.account) if person else None
@@ -91,7 +97,8 @@ def about(request: Request, session: Session, case: Case) -> dict[str, Any]:
         "Requirement": Requirement,
         "names": names_of(host),
         "agents": agents_of(host),
-        "messages": host.conversation.of(case.number, by=reader) if person else [],
+        "entries": correspondence(host, case.number, by=reader) if person and talk else [],
+        "mail_kinds": MAIL_KINDS,
         "doubtful": [mail for mail in mails if mail.state is MailState.DOUBT and mail.kind != "reply"],
         "failing": [mail for mail in mails if mail.state is MailState.FAILED and mail.kind in ("message", "verify")],
         "asked": [mail for mail in mails if mail.kind == "verify" and mail.state in (MailState.SENT, MailState.READY)],
@@ -122,7 +129,7 @@ def history(request: Request, session: Seeing, number: str) -> Response:
     case = found(request, number)
     personal = allowed(session.account.role, Permission.SEE_PERSON)
     told = host_of(request).records.history(number, personal=personal)
-    context = about(request, session, case) | {"title": f"History of {number}", "history": told}
+    context = about(request, session, case) | {"title": f"History of {number}", "history": told, "events": grouped(told.events)}
     return page(request, "case/history.html", **context)
 
 
@@ -137,12 +144,13 @@ def streamed(name: str, media_type: str, blocks: Iterator[bytes]) -> Response:
 
 
 @router.get("/requests/{number}/files/{id}")
-def download(request: Request, session: SeeingPerson, number: str, id: int) -> Response:
+def download(request: Request, session: SeeingPerson, number: str, id: Id) -> Response:
     """A file of the request."""
     found(request, number)
-    info, blocks = host_of(request).files.read(number, id, by=session.account.account)
-    if info.purpose == "package":
+    host = host_of(request)
+    if id not in {info.id for info in host.files.of(number)}:  # nor is it the generated copy; and nothing is noted of what is not read
         raise LedgerError("there is no such file", source=number, fix="look at the copy from the page of the request")
+    info, blocks = host.files.read(number, id, by=session.account.account)
     return streamed(info.name, info.media_type, blocks)
 
 
@@ -163,9 +171,10 @@ def attach(request: Request, session: Reviewing, form: Posted, number: str) -> R
 
 
 @router.post("/requests/{number}/files/{id}/remove")
-def remove(request: Request, session: Reviewing, form: Posted, number: str, id: int) -> Response:
-    """Throw a file away."""
-    return attempt(request, number, lambda: host_of(request).files.remove(number, id, by=session.account.account), said="The file is gone.")
+def remove(request: Request, session: Reviewing, form: Posted, number: str, id: Id) -> Response:
+    """Throw a proof of identity away. What the person sent, and what proves a deletion, stays."""
+    host, by = host_of(request), session.account.account
+    return attempt(request, number, lambda: host.files.remove(number, id, by=by, purpose="identity"), said="The file is gone.")
 
 
 # --- verification --------------------------------------------------------------------------------------------------------------------------
@@ -241,5 +250,5 @@ def withdraw(request: Request, session: Reviewing, form: Posted, number: str) ->
 @router.post("/requests/{number}/merge")
 def merge(request: Request, session: Reviewing, form: Posted, number: str) -> Response:
     """Close it as the duplicate of another one, which goes on."""
-    host, revision, into = host_of(request), form.number("revision"), form.needed("into")
-    return attempt(request, number, lambda: host.workflow.merge(number, into, by=session.account.account, revision=revision))
+    host, by, revision, into = host_of(request), session.account.account, form.number("revision"), form.needed("into")
+    return attempt(request, number, lambda: host.workflow.merge(number, into, by=by, revision=revision, typed=form.flag("typed")))

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from dsr_sdk.errors import ConflictError, RequestError
 from dsr_sdk.host.people.accounts import Session
 from dsr_sdk.host.people.roles import Permission
-from dsr_sdk.portal.casework import agents_of, attached, attempt, conflict, found, need
+from dsr_sdk.portal.casework import Id, attached, attempt, conflict, found, need
 from dsr_sdk.portal.routes.case import render
 from dsr_sdk.portal.web import Posted, host_of, redirect, signed_in
 
@@ -34,8 +34,6 @@ Shredding = Annotated[Session, signed_in(Permission.SHRED)]
 def assign(request: Request, session: Reviewing, form: Posted, number: str) -> Response:
     """Give the request to an agent, or to nobody."""
     host, agent = host_of(request), form.text("agent") or None
-    if agent is not None and agent not in dict(agents_of(host)):
-        raise RequestError("cannot be given requests", field="agent", fix="choose another one")
     return attempt(request, number, lambda: host.workflow.assign(number, agent, by=session.account.account), said="Assigned.")
 
 
@@ -81,6 +79,8 @@ def message(request: Request, session: Messaging, form: Posted, number: str) -> 
     text, note = form.text("body"), form.text("kind") == "note"
     case = found(request, number)
     try:
+        if note and form.files("file"):
+            raise RequestError("a note has no files", field="file", fix="choose none, or send it as a message")
         if note:
             host.conversation.note(number, text, by=by)
         else:
@@ -97,16 +97,13 @@ def message(request: Request, session: Messaging, form: Posted, number: str) -> 
 
 
 @router.post("/requests/{number}/mails/{id}/{answer}")
-def settle(request: Request, session: Messaging, form: Posted, number: str, id: int, answer: str) -> Response:
+def settle(request: Request, session: Messaging, form: Posted, number: str, id: Id, answer: str) -> Response:
     """A person has found out about a mail in doubt: it was sent, or is to be sent again."""
     host, by = host_of(request), session.account.account
-    mail = host.outbox.get(id)
-    if mail.case != number or mail.kind == "reply":
-        raise RequestError("there is no such mail", field="mail", fix="look at the request again")
     if answer == "sent":
-        return attempt(request, number, lambda: host.outbox.confirm_sent(id, by=by), said="Noted: the e-mail was sent.")
+        return attempt(request, number, lambda: host.outbox.confirm_sent(id, by=by, case=number), said="Noted: the e-mail was sent.")
     if answer == "again":
-        return attempt(request, number, lambda: host.outbox.resend(id, by=by), said="The e-mail is sent again.")
+        return attempt(request, number, lambda: host.outbox.resend(id, by=by, case=number), said="The e-mail is sent again.")
     raise RequestError("is no answer", field="mail", fix="say whether it was sent")
 
 
@@ -120,12 +117,17 @@ def _personal(request: Request, session: Session) -> bool:
     return personal
 
 
+def _called(request: Request, number: str) -> str:
+    """The name of the file: a record with personal data says so, for the two are kept in different places."""
+    return f"{number}-personal" if request.query_params.get("personal") == "1" else f"{number}-record"
+
+
 @router.get("/requests/{number}/record.json")
 def record_json(request: Request, session: Exporting, number: str) -> Response:
     """The record as JSON; without personal data unless asked for."""
     found(request, number)
     made = host_of(request).records.record(number, personal=_personal(request, session), by=session.account.account)
-    headers = {"content-disposition": f'attachment; filename="{number}.json"'}
+    headers = {"content-disposition": f'attachment; filename="{_called(request, number)}.json"'}
     return Response(json.dumps(made, ensure_ascii=False, indent=2).encode(), media_type="application/json", headers=headers)
 
 
@@ -135,7 +137,7 @@ def record_pdf(request: Request, session: Exporting, number: str) -> Response:
     found(request, number)
     stream = io.BytesIO()
     host_of(request).records.pdf(number, stream, personal=_personal(request, session), by=session.account.account)
-    headers = {"content-disposition": f'attachment; filename="{number}.pdf"'}
+    headers = {"content-disposition": f'attachment; filename="{_called(request, number)}.pdf"'}
     return Response(stream.getvalue(), media_type="application/pdf", headers=headers)
 
 

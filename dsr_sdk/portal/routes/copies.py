@@ -12,7 +12,7 @@ from dsr_sdk.errors import RequestError
 from dsr_sdk.host.people.accounts import Session
 from dsr_sdk.host.people.roles import Permission
 from dsr_sdk.host.process.panel import title_of
-from dsr_sdk.portal.casework import attached, attempt, found, names_of, need
+from dsr_sdk.portal.casework import Id, attached, attempt, found, names_of, need
 from dsr_sdk.portal.routes.case import about, streamed
 from dsr_sdk.portal.web import Posted, host_of, page, signed_in
 
@@ -36,7 +36,7 @@ def show(request: Request, session: Processing, number: str) -> Response:
     return page(
         request,
         "case/copy.html",
-        **(about(request, session, case) | {"title": f"Redact the copy of {number}"}),
+        **(about(request, session, case, talk=False) | {"title": f"Redact the copy of {number}"}),
         records=preview.records,
         after=after or "",
         next=f"/requests/{number}/copy?after={preview.next}" if preview.next else None,
@@ -71,7 +71,7 @@ def redact(request: Request, session: Processing, form: Posted, number: str) -> 
 
 
 @router.post("/requests/{number}/copy/restore/{id}")
-def restore(request: Request, session: Processing, form: Posted, number: str, id: int) -> Response:
+def restore(request: Request, session: Processing, form: Posted, number: str, id: Id) -> Response:
     """Take a redaction back."""
     host, by = host_of(request), session.account.account
     return attempt(request, number, lambda: host.delivery.restore(number, id, by=by), to=_back(number, form.text("after")), said="Put back.")
@@ -85,8 +85,6 @@ def add(request: Request, session: Processing, form: Posted, number: str) -> Res
         raise RequestError("no file was chosen", field="file", fix="choose one")
     found(request, number)
     host, by, source = host_of(request), session.account.account, form.text("source") or None
-    if source is not None and source not in {row.source for row in host.processing.panel(number).sources}:
-        raise RequestError("is no data source of this request", field="source", fix="choose one")
 
     def act() -> None:
         with attached(host, number, files, purpose="copy", source=source, by=by):
@@ -96,12 +94,11 @@ def add(request: Request, session: Processing, form: Posted, number: str) -> Res
 
 
 @router.post("/requests/{number}/copy/files/{id}/remove")
-def drop(request: Request, session: Processing, form: Posted, number: str, id: int) -> Response:
+def drop(request: Request, session: Processing, form: Posted, number: str, id: Id) -> Response:
     """Take a file out again."""
     host, by = host_of(request), session.account.account
-    if id not in {info.id for info in host.files.of(number, purpose="copy")}:
-        raise RequestError("there is no such file", field="file", fix="load the page again")
-    return attempt(request, number, lambda: host.files.remove(number, id, by=by), to=f"/requests/{number}#copy", said="The file is gone.")
+    to = f"/requests/{number}#copy"
+    return attempt(request, number, lambda: host.files.remove(number, id, by=by, purpose="copy"), to=to, said="The file is gone.")
 
 
 @router.post("/requests/{number}/copy/generate")

@@ -5,30 +5,41 @@ Looking uses nothing up; only a button does. Whatever is wrong with a link, the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Path
+from anyio import CancelScope
+from fastapi import APIRouter, Depends, Path
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from dsr_sdk.errors import DsrError, LedgerError, RequestError
 from dsr_sdk.host.answers.conversation import MAX_FILES, MAX_TEXT, Thread
 from dsr_sdk.host.answers.links import LinkError, Purpose
 from dsr_sdk.host.arrivals.form_words import FormWords, form_words
 from dsr_sdk.host.inventory.connecting import HelpPage
+from dsr_sdk.host.process.handover import CODE_HOLDS
+from dsr_sdk.host.process.pickup import PICKUP_TRIES, Parcel, Waiting
 from dsr_sdk.portal.errors import status_of
 from dsr_sdk.portal.forms import Form
 from dsr_sdk.portal.routes.public import chosen_language
-from dsr_sdk.portal.web import OpenPosted, TooOften, host_of, often, page
+from dsr_sdk.portal.security import cookie_name, put_cookie
+from dsr_sdk.portal.web import OpenPosted, TooOften, host_of, often, open_form, page
 
 __all__ = ["router"]
 
 router = APIRouter()
 
 Token = Annotated[str, Path()]
+
+_PICKUP = "pickup"
+"""The cookie of the browser that has given the code for a copy."""
 
 
 def _gone(request: Request) -> Response:
@@ -128,9 +139,20 @@ def answer(request: Request, token: Token) -> Response:
     return _answer(request, token, thread, form_words(thread.language))
 
 
+async def _answering(request: Request, token: Token) -> AsyncIterator[Form]:
+    """The form of whoever holds a link that holds. Of anybody else nothing is read, let alone 26 MB: an empty one, and the page says why."""
+    try:
+        await run_in_threadpool(host_of(request).links.look, token, Purpose.ANSWER)
+    except LinkError:
+        yield Form(FormData())
+        return
+    async with open_form(request) as form:
+        yield form
+
+
 @router.post("/p/answer/{token}")
 @_guarded
-def answered(request: Request, form: OpenPosted, token: Token) -> Response:
+def answered(request: Request, form: Annotated[Form, Depends(_answering)], token: Token) -> Response:
     """Take the answer, with its files. What cannot be taken stays as it was typed; files have to be chosen again."""
     host = host_of(request)
     thread = host.conversation.thread(token)
@@ -171,27 +193,104 @@ def attached(request: Request, token: Token, file: str) -> Response:
 
 def _download(name: str, blocks: Any, media_type: str) -> Response:
     """A file to be saved, never shown: whatever it holds, it does not run on our pages."""
+    return StreamingResponse(blocks, media_type=media_type, headers=_saved(name))
+
+
+def _saved(name: str) -> dict[str, str]:
     plain = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_. ") else "_" for letter in name)
     disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
-    return StreamingResponse(blocks, media_type=media_type, headers={"content-disposition": disposition, "cache-control": "no-store"})
+    return {"content-disposition": disposition, "cache-control": "no-store"}
 
 
 # --- fetch a copy ------------------------------------------------------------------------------------------------------------------------
 
 
+class _Handed(StreamingResponse):
+    """A copy on its way. Whatever ends it, a visitor who is gone among it, its blocks are closed: so the history says how far it came."""
+
+    def __init__(self, parcel: Parcel) -> None:
+        super().__init__(parcel.blocks, media_type="application/zip", headers=_saved(parcel.name) | {"content-length": str(parcel.size)})
+        self._blocks = parcel.blocks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            with CancelScope(shield=True):
+                await run_in_threadpool(self._blocks.close)
+
+
+def _waiting(request: Request, token: str) -> Waiting | None:
+    """What this very browser has given the code for and may still fetch; None for every other visitor."""
+    host = host_of(request)
+    try:
+        return host.delivery.waiting(token, request.cookies.get(cookie_name(host, _PICKUP), ""))
+    except LinkError:
+        return None
+
+
+def _again(request: Request, token: str, waiting: Waiting, *, error: str = "", begun: bool = False, status: int = 200) -> Response:
+    """The page of the browser that gave the code.
+
+    Args:
+        begun: The download begins with this page: the page itself asks for the file, so that it works without scripts, and stays to say so.
+    """
+    t = form_words(host_of(request).request(waiting.case).language)
+    minutes = max(1, round((waiting.until - datetime.now(UTC)).total_seconds() / 60))
+    return _show(
+        request,
+        "copy",
+        t,
+        "links.copy_started_title" if begun else "links.copy_title",
+        status=status,
+        token=token,
+        case=waiting.case,
+        # The attempt that begins with this page is none that is left.
+        resume=t("links.copy_resume", minutes=minutes, count=max(0, waiting.tries - begun)),
+        left=waiting.tries - begun,
+        begun=begun,
+        sent="",
+        error=error,
+    )
+
+
+def _sent(request: Request, token: str, t: FormWords) -> str:
+    """The sentence about the newest code: to whom, and when. Empty when none was sent, or the last one has expired."""
+    code = host_of(request).delivery.code_sent(token)
+    if code is None:
+        return ""
+    minutes = int(CODE_HOLDS.total_seconds() // 60)
+    return t("links.copy_code_sent", address=code.to, time=f"{code.at.astimezone(UTC):%H:%M} UTC", minutes=minutes)
+
+
 @router.get("/p/copy/{token}")
 @_guarded
 def copy(request: Request, token: Token) -> Response:
-    """A button that sends a code; then a place for the code."""
+    """A button that sends a code; then a place for the code; then, in the browser that gave it, a button until the copy was fetched.
+
+    Opened once more, the page that begins a download begins none: ``go`` holds only as long as that attempt was not made.
+    """
+    waiting = _waiting(request, token)
+    if waiting is not None:
+        return _again(request, token, waiting, begun=request.query_params.get("go") == f"{waiting.tries}")
     t, case = _words(request, token, Purpose.COPY)
-    return _show(request, "copy", t, "links.copy_title", token=token, case=case, sent="sent" in request.query_params, error="")
+    return _show(request, "copy", t, "links.copy_title", token=token, case=case, resume="", sent=_sent(request, token, t), error="")
+
+
+def _go(token: str, tries: int) -> Response:
+    return RedirectResponse(f"/p/copy/{quote(token, safe='')}?go={tries}", status_code=303)
 
 
 @router.post("/p/copy/{token}")
 @_guarded
 def copied(request: Request, form: OpenPosted, token: Token) -> Response:
-    """Send the code, or, with the right one, the copy: once."""
+    """Send the code, or, with the right one, go on to the page that begins the download. One that broke off needs no code again."""
     host = host_of(request)
+    waiting = _waiting(request, token)
+    if waiting is not None:
+        if _too_often(request, "copy", "20/minute"):
+            return _again(request, token, waiting, error=form_words(host.request(waiting.case).language)("links.often"), status=429)
+        return _go(token, waiting.tries)
     t, case = _words(request, token, Purpose.COPY)
     code = form.text("code")
     error, status = "", 400
@@ -207,17 +306,44 @@ def copied(request: Request, form: OpenPosted, token: Token) -> Response:
         except DsrError:
             error, status = t("links.later"), 503
         else:
-            return RedirectResponse(f"/p/copy/{quote(token, safe='')}?sent=1", status_code=303)
+            return RedirectResponse(f"/p/copy/{quote(token, safe='')}", status_code=303)
     else:
         try:
-            name, blocks = host.delivery.fetch(token, code)
+            secret = host.delivery.confirm(token, code)
         except LinkError:
             raise
         except RequestError:
             error = t("links.copy_wrong")
-        else:
-            return _download(name, blocks, "application/zip")
-    return _show(request, "copy", t, "links.copy_title", status=status, token=token, case=case, sent=True, error=error)
+        else:  # the code is used up: with the cookie this browser may begin, now and later
+            going = _go(token, PICKUP_TRIES)
+            put_cookie(host, going, _PICKUP, secret)
+            return going
+    shown = {"token": token, "case": case, "resume": "", "sent": _sent(request, token, t), "field": form.text("do") != "send"}
+    return _show(request, "copy", t, "links.copy_title", status=status, error=error, **shown)
+
+
+@router.get("/p/copy/{token}/data")
+@_guarded
+def copy_data(request: Request, token: Token) -> Response:
+    """The copy itself, for the browser that gave the code: it begins an attempt, and the last byte uses the link up.
+
+    Nobody else gets anything here, so nothing that opens links in advance uses anything up.
+    """
+    host = host_of(request)
+    waiting = _waiting(request, token)
+    if waiting is None:
+        return _gone(request)
+    words = form_words(host.request(waiting.case).language)
+    if _too_often(request, "copy", "20/minute"):
+        return _again(request, token, waiting, error=words("links.often"), status=429)
+    try:
+        return _Handed(host.delivery.take(token, request.cookies[cookie_name(host, _PICKUP)]))
+    except LinkError:
+        raise
+    except RequestError:
+        return _again(request, token, waiting, error=words("links.copy_busy"), status=409)
+    except DsrError:
+        return _again(request, token, waiting, error=words("links.later"), status=503)
 
 
 # --- help to connect ---------------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from dsr_sdk.host.answers.outbox import Mail, MailState
 from dsr_sdk.host.people.accounts import Session
 from dsr_sdk.host.people.roles import Permission
 from dsr_sdk.portal.errors import status_of
+from dsr_sdk.portal.rendering import MAIL_KINDS
 from dsr_sdk.portal.web import Posted, host_of, page, redirect, signed_in
 
 __all__ = ["router"]
@@ -23,16 +24,6 @@ Seeing = Annotated[Session, signed_in(Permission.SEE_CASES)]
 Messaging = Annotated[Session, signed_in(Permission.MESSAGE)]
 
 _MOST = 200
-_KINDS = {
-    "reply": "Reply",
-    "message": "Message to the person",
-    "verify": "Verification e-mail",
-    "code": "Code for the copy",
-    "copy": "Link to the copy",
-    "receipt": "Confirmation of receipt",
-    "invite": "Invitation or request for help",
-    "notice": "Notice",
-}
 
 
 @router.get("/outbox")
@@ -58,19 +49,15 @@ def _show(request: Request, *, status: int = 200, error: DsrError | None = None)
         waiting=len(waiting),
         most=_MOST,
         configured=host.post is not None,
-        kinds=_KINDS,
+        kinds=MAIL_KINDS,
     )
 
 
 def _mail(request: Request, id: str) -> Mail:
-    """A mail that may be decided about here. A reply is settled at its request, for that closes it."""
     try:
-        mail = host_of(request).outbox.get(int(id) if id.isascii() and id.isdigit() and len(id) < 12 else -1)
+        return host_of(request).outbox.get(int(id) if id.isascii() and id.isdigit() and len(id) < 12 else -1)
     except RequestError:
         raise LedgerError("there is no such mail", fix="see the list of mails") from None
-    if mail.kind == "reply":
-        raise RequestError("a reply is settled at its request", source=mail.case, fix="open the request, and say there whether it was sent")
-    return mail
 
 
 @router.post("/outbox/{id}/sent")

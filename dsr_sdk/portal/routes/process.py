@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -13,7 +14,8 @@ from starlette.responses import Response
 from dsr_sdk.errors import ConflictError, RequestError
 from dsr_sdk.host.people.accounts import Session
 from dsr_sdk.host.people.roles import Permission, allowed
-from dsr_sdk.host.process.panel import FINAL, UNDER_WAY, PanelSource, SourceState, title_of
+from dsr_sdk.host.process.letters import outgoing
+from dsr_sdk.host.process.panel import FINAL, UNDER_WAY, PanelSource, SourceState, listed, title_of
 from dsr_sdk.identity import AnyIdentity, ControllerId, Email, Phone, VendorId
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.portal.casework import attached, attempt, conflict, found, names_of, searches_of
@@ -48,13 +50,14 @@ _STATES: dict[SourceState, tuple[str, str, str]] = {
     SourceState.FAILED: ("Failed", "bad", "alert"),
     SourceState.REAPPEARED: ("Found again", "bad", "alert"),
     SourceState.OVERRIDDEN: ("Went on without it", "warn", "hand"),
+    SourceState.ACCEPTED: ("Accepted, not finished", "info", "clock"),
 }
 _DONE = {"deletion": "Deleted", "copy": "Collected", "do_not_sell": "Opted out"}
 _RETRY = (SourceState.FAILED, SourceState.REAPPEARED, SourceState.COULD_NOT_CHECK)
 _MARK = (SourceState.BY_HAND, SourceState.EMAIL_SENT, SourceState.IN_DOUBT)
 _KINDS = (
     ("automated", "Integrations", "Reached through their interface."),
-    ("email", "E-mail integrations", "Ticking one sends an e-mail that asks for deletion. It is sent once, and cannot be unsent."),
+    ("email", "E-mail integrations", "Each is asked by an e-mail of its own, sent once. You see it before it is sent."),
     ("manual", "Manual data sources", "Done by a person, and marked one by one."),
 )
 _IDENTIFIERS = {"email": "E-mail address", "phone": "Phone number", "controller_id": "Customer id", "vendor_id": "Id at the vendor"}
@@ -64,16 +67,29 @@ _MADE: dict[str, type[Email | Phone | ControllerId]] = {"email": Email, "phone":
 # --- looking -------------------------------------------------------------------------------------------------------------------------------
 
 
-def panel_of(request: Request, session: Session, case: Case) -> dict[str, Any]:
-    """What the panel is made of. Cheap: pages ask for it every two seconds while something works."""
+def panel_of(request: Request, session: Session, case: Case, *, whole: bool = False, said_at: dict[str, tuple[str, str]] | None = None) -> dict[str, Any]:
+    """What the panel is made of. Cheap, and without personal data: pages ask for it every two seconds while something works.
+
+    Args:
+        whole: For the whole page: with the letters as they would leave, which stay there when the panel is replaced.
+        said_at: What is said beside a data source, by the id of its row.
+    """
     host = host_of(request)
     panel, searches = host.processing.panel(case.number), searches_of(request)
     here = {row.source for row in panel.sources}
     may = allowed(session.account.role, Permission.PROCESS)
     searching = panel.searching or searches.running(case.number)
+    person = allowed(session.account.role, Permission.SEE_PERSON) and not case.shredded
+    ready = [row.source for row in panel.sources if row.state is SourceState.EMAIL_READY and not row.ticked]
     return {
         "case": case,
         "panel": panel,
+        "said_at": said_at or {},
+        "letters": outgoing(host, case.number, ready) if whole and may and person else {},
+        "letters_ready": bool(ready),
+        "waits": _waits(panel.waited_for),
+        "follows": any(row.state is SourceState.WAITING for row in panel.sources),
+        "enterable": lambda row: [(kind, _IDENTIFIERS.get(kind, kind)) for kind in row.takes] if row.enterable else [],
         "groups": [(kind, title, text, rows) for kind, title, text in _KINDS if (rows := [row for row in panel.sources if row.process == kind])],
         "state_of": lambda row: _state(panel.case.type, row),
         "S": SourceState,
@@ -94,14 +110,25 @@ def panel_of(request: Request, session: Session, case: Case) -> dict[str, Any]:
         "packaged": host.delivery.package(case.number) if case.type == RequestType.COPY and not case.shredded else None,
         "redacted": len(host.delivery.redactions(case.number)) if case.type == RequestType.COPY and not case.shredded else 0,
         "added": host.files.of(case.number, purpose="copy") if case.type == RequestType.COPY and not case.shredded else [],
-        "person": allowed(session.account.role, Permission.SEE_PERSON) and not case.shredded,
+        "person": person,
     }
+
+
+def _waits(rows: Sequence[PanelSource]) -> list[tuple[str, datetime | None]]:
+    """What is waited for, by the day on which it is expected: the titles, and when; None for in a moment."""
+    soon = datetime.now(UTC) + _SOON
+    days: dict[date | None, list[PanelSource]] = {}
+    for row in sorted(rows, key=lambda row: (row.next_at or soon, row.title), reverse=True):
+        days.setdefault(row.next_at.date() if row.next_at and row.next_at > soon else None, []).append(row)
+    return [(listed(sorted(row.title for row in here)), here[0].next_at if day else None) for day, here in days.items()]
 
 
 def _state(type_: str, row: PanelSource) -> tuple[str, str, str]:
     label, tone, icon = _STATES[row.state]
     if row.state is SourceState.DONE and row.process == "automated":
         label = _DONE.get(type_, label)
+    if row.cancellable and row.state in UNDER_WAY:
+        label = "Not sent yet"
     return label, tone, icon
 
 
@@ -118,7 +145,7 @@ def _works(row: PanelSource) -> bool:
 
 
 @router.get("/requests/{number}/panel")
-def panel(request: Request, session: Seeing, number: str) -> Response:
+def panel(request: Request, session: Annotated[Session, signed_in(Permission.SEE_CASES, polled=True)], number: str) -> Response:
     """The panel alone, for a page that follows what happens; for everyone else, the page."""
     case = found(request, number)
     if not is_htmx(request):
@@ -128,12 +155,17 @@ def panel(request: Request, session: Seeing, number: str) -> Response:
     return page(request, "case/panel.html", **panel_of(request, session, case))
 
 
-def _again(request: Request, session: Session, number: str, said: str = "") -> Response:
-    """Where an action on one data source leads: the panel for htmx, the page for everyone else."""
+def _again(request: Request, session: Session, number: str, said: str = "", source: str = "") -> Response:
+    """Where an action leads: the panel for htmx, the page for everyone else; to the row of the data source, and what is said stands there."""
     case = found(request, number)
     if is_htmx(request) and case.stage == "process":
-        return page(request, "case/panel.html", **panel_of(request, session, case))
-    return redirect(request, f"/requests/{number}#panel", said=said)
+        said_at = {f"source-{source}": ("good", said)} if said and source else None
+        return page(request, "case/panel.html", **panel_of(request, session, case, said_at=said_at))
+    return redirect(request, _row(number, source), said=said)
+
+
+def _row(number: str, source: str) -> str:
+    return f"/requests/{number}#{f'source-{source}' if source else 'panel'}"
 
 
 # --- searching and giving free -------------------------------------------------------------------------------------------------------------
@@ -204,7 +236,19 @@ def tick(request: Request, session: Processing, form: Posted, number: str, sourc
         if is_htmx(request):
             raise
         return conflict(request, number, error)
-    return _again(request, session, number)
+    return _again(request, session, number, "The e-mail is on its way.", source)
+
+
+@router.post("/requests/{number}/sources/{source}/letter/cancel")
+def untick(request: Request, session: Processing, form: Posted, number: str, source: str) -> Response:
+    """Take the tick back: a letter that has not begun to leave is not sent."""
+    try:
+        cancelled = host_of(request).processing.untick(number, source, by=session.account.account)
+    except ConflictError as error:
+        if is_htmx(request):
+            raise
+        return conflict(request, number, error)
+    return _again(request, session, number, "The letter is not sent." if cancelled else "It has left, and cannot be unsent.", source)
 
 
 # --- what people do ------------------------------------------------------------------------------------------------------------------------
@@ -220,7 +264,7 @@ def mark_done(request: Request, session: Processing, form: Posted, number: str, 
         with attached(host, number, form.files("file"), purpose="evidence", source=source, by=by) as evidence:
             host.processing.mark_done(number, source, by=by, note=form.text("note"), files=evidence)
 
-    return attempt(request, number, act, to=f"/requests/{number}#panel", said="Marked.")
+    return attempt(request, number, act, to=_row(number, source), said="Marked.")
 
 
 @router.post("/requests/{number}/sources/{source}/retry")
@@ -230,13 +274,13 @@ def retry(request: Request, session: Processing, form: Posted, number: str, sour
     states = {row.source: row.state for row in host.processing.panel(number).sources}
     if states.get(source) is SourceState.COULD_NOT_CHECK:
         searches_of(request).start(number, [source])
-        return _again(request, session, number)
+        return _again(request, session, number, source=source)
     return attempt(
         request,
         number,
         lambda: host.processing.retry(number, source, by=by, resend=resend),
-        to=f"/requests/{number}#panel",
-        said="Tried again.",
+        to=_row(number, source),
+        said="It is tried again.",
     )
 
 
@@ -244,7 +288,15 @@ def retry(request: Request, session: Processing, form: Posted, number: str, sour
 def override(request: Request, session: Processing, form: Posted, number: str, source: str) -> Response:
     """Go on without a data source, with a reason."""
     host, by, reason = host_of(request), session.account.account, form.text("reason")
-    return attempt(request, number, lambda: host.processing.override(number, source, by=by, reason=reason), to=f"/requests/{number}#panel")
+    return attempt(request, number, lambda: host.processing.override(number, source, by=by, reason=reason), to=_row(number, source))
+
+
+@router.post("/requests/{number}/sources/{source}/go-on")
+def go_on(request: Request, session: Processing, form: Posted, number: str, source: str) -> Response:
+    """Go on without waiting for a vendor that has accepted it, with a reason. It is asked on."""
+    host, by, reason = host_of(request), session.account.account, form.text("reason")
+    said = "You go on without waiting. We keep asking."
+    return attempt(request, number, lambda: host.processing.go_on(number, source, by=by, reason=reason), to=_row(number, source), said=said)
 
 
 @router.post("/requests/{number}/identifier")

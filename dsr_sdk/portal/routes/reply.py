@@ -34,15 +34,19 @@ def reply_of(
     typed: dict[str, str] | None = None,
     error: DsrError | None = None,
     preview: bool = False,
+    theirs: bool = False,
+    read: int | None = None,
 ) -> dict[str, Any]:
     """What the editor of the reply is made of.
 
     Args:
         typed: What an agent has written and what is not stored: shown again as it was typed.
         preview: Show it as the person will read it.
+        theirs: Somebody else has written it meanwhile: show what they wrote beside what was typed.
+        read: The revision of the text that the agent has read, where this page does not show a newer one.
     """
     host = host_of(request)
-    context: dict[str, Any] = {"reply": None, "reply_error": error, "preview": preview}
+    context: dict[str, Any] = {"reply": None, "reply_error": error, "preview": preview, "theirs": theirs}
     if case.shredded or not allowed(session.account.role, Permission.SEE_PERSON):
         return context
     reply = host.replies.get(case.number)
@@ -52,10 +56,13 @@ def reply_of(
         given["template"] = wanted
         given["subject"], given["body"] = host.templates.render(host.templates.get(wanted), case.number)
         given["mode"] = "mail"
+        seen = request.query_params.get("text", "")
+        read = int(seen) if seen.isascii() and seen.isdigit() and len(seen) < 10 else read
     given |= typed or {}
     known = host.templates.list(case.type, case.decision)
     return context | {
         "reply": reply,
+        "read": reply.revision if read is None else read,
         "given": given,
         "fresh_template": bool(wanted),
         "own": [row for row in known if not row.builtin],
@@ -103,37 +110,45 @@ def save(request: Request, session: Replying, form: Posted, number: str) -> Resp
     need(session, Permission.SEE_PERSON)
     case, typed, do = found(request, number), _typed(form), form.text("do")
     if do == "preview":
-        return _editor(request, session, case, typed=typed, preview=True)
+        return _editor(request, session, case, typed=typed, preview=True, read=form.number("text"))
     host, by = host_of(request), session.account.account
-    revision = form.number("revision")
-    if revision != case.revision and do == "close":
-        return conflict(request, number, ConflictError("someone else has decided about this request meanwhile", source=number))
+    revision, text = form.number("revision"), form.number("text")
     try:
-        _store(request, session, case, typed)
+        if revision != case.revision and do == "close":
+            raise ConflictError("someone else has decided about this request meanwhile", source=number)
+        text = _store(request, session, case, typed, text)
         if do == "close":
-            host.replies.close(number, by=by, revision=revision)
+            host.replies.close(number, by=by, revision=revision, text=text)
     except ConflictError as error:
-        if host.replies.get(number).state in (MailState.DOUBT, MailState.HANDOVER):
-            return _editor(request, session, found(request, number), status=409, error=error)
-        return conflict(request, number, error)
+        return _late(request, session, number, error, typed, text)
     except DsrError as error:
-        return _editor(request, session, found(request, number), status=status_of(error), typed=typed, error=error)
+        return _editor(request, session, found(request, number), status=status_of(error), typed=typed, error=error, read=text)
     if do == "close":
         return redirect(request, f"/requests/{number}")
     back = f"/requests/{number}/reply" if case.stage == "process" else f"/requests/{number}"
     return redirect(request, back, said="The reply is saved. It is not sent yet.")
 
 
-def _store(request: Request, session: Session, case: Case, typed: dict[str, str]) -> None:
-    """Keep what was typed, if it is anything else than what is there."""
+def _late(request: Request, session: Session, number: str, error: ConflictError, typed: dict[str, str], read: int) -> Response:
+    """Somebody else was faster: what was typed is shown again, in the editor while it can still be used, or to be copied from."""
+    case, stands = found(request, number), host_of(request).replies.get(number)
+    if stands.state in (MailState.DOUBT, MailState.HANDOVER):
+        return _editor(request, session, case, status=409, error=error)
+    if case.stage in ("process", "reply") and stands.state is not MailState.SENT and stands.revision != read:
+        return _editor(request, session, case, status=409, typed=typed, error=error, theirs=True)
+    return conflict(request, number, error, typed=typed["reason"] if typed["mode"] == "none" else f"{typed['subject']}\n\n{typed['body']}")
+
+
+def _store(request: Request, session: Session, case: Case, typed: dict[str, str], read: int) -> int:
+    """Keep what was typed, if it is anything else than what is there. The revision of what is kept."""
     host = host_of(request)
     reply = host.replies.get(case.number)
     before = (reply.mode, reply.subject.strip(), reply.body.strip(), reply.reason)
     if typed["mode"] not in ("mail", "none"):
         raise RequestError("is missing", field="mode", fix="say whether a reply is sent")
     if (typed["mode"], typed["subject"], typed["body"], typed["reason"]) == before and reply.state is None:
-        return
-    host.replies.edit(
+        return reply.revision
+    return host.replies.edit(
         case.number,
         subject=typed["subject"],
         body=typed["body"],
@@ -141,6 +156,7 @@ def _store(request: Request, session: Session, case: Case, typed: dict[str, str]
         template=typed["template"] or None,
         mode=typed["mode"],
         reason=typed["reason"],
+        revision=read,
     )
 
 

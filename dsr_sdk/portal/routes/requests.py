@@ -12,12 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dsr_sdk.errors import RequestError
-from dsr_sdk.host.cases.inbox import BulkResult, Filter, Page
+from dsr_sdk.host.cases.inbox import Filter, Page
 from dsr_sdk.host.people.accounts import Session
 from dsr_sdk.host.people.roles import Permission, allowed
 from dsr_sdk.host.process.panel import title_of
 from dsr_sdk.ledger.cases import Case
-from dsr_sdk.portal.casework import agents_of, names_of, need, ticked
+from dsr_sdk.portal.casework import Id, agents_of, names_of, need, ticked
 from dsr_sdk.portal.rendering import words
 from dsr_sdk.portal.web import Posted, host_of, page, redirect, signed_in
 from dsr_sdk.request import Channel, RequestType
@@ -184,7 +184,7 @@ def save(request: Request, session: Seeing, form: Posted) -> Response:
 
 
 @router.post("/requests/filters/{id}/drop")
-def drop(request: Request, session: Seeing, form: Posted, id: int) -> Response:
+def drop(request: Request, session: Seeing, form: Posted, id: Id) -> Response:
     """Forget a saved filter."""
     host_of(request).inbox.drop_filter(session.account.account, id)
     return redirect(request, "/requests", said="The filter is gone.")
@@ -214,8 +214,11 @@ def ask(request: Request, session: Reviewing, form: Posted) -> Response:
     action = _action(session, form.text("action"))
     rows = ticked(form.list("cases"))
     agent = form.text("agent")
-    listed = [(host.workflow.get(number), revision) for number, revision in rows]
-    plan = [(case, f"{case.number}:{revision}", _step(action, case)) for case, revision in listed]
+    steps = host.inbox.steps(action, [number for number, _ in rows])
+    needs = {step.case.number: step.needs for step in steps if step.needs is not None}
+    plan = [
+        (step.case, f"{number}:{revision}", (step.does, step.why or _STEPS[step.does])) for step, (number, revision) in zip(steps, rows, strict=True)
+    ]
     names = names_of(host)
     return page(
         request,
@@ -228,22 +231,17 @@ def ask(request: Request, session: Reviewing, form: Posted) -> Response:
         agent_name=names.get(agent, agent),
         names=names,
         able=sum(1 for *_, step in plan if step[0]),
+        needs=needs,
+        asked=[number for number, row in needs.items() if row.word and not row.blockers],
     )
 
 
-def _step(action: Action, case: Case) -> tuple[str, str]:
-    """What is called for a case, and the words for it; nothing where the action does not apply."""
-    if case.stage == "closed":
-        return "", "is closed: nothing is done"
-    if action == "assign":
-        return "assign", "is assigned"
-    if action == "close":
-        return ("close", "the reply is sent, then it is closed") if case.stage == "reply" else ("", "is not in reply: nothing is done")
-    if case.stage == "review":
-        return "accept", "goes on to processing; it cannot be rejected any more"
-    if case.stage == "process":
-        return "finish", "goes on to the reply, if nothing is left to do"
-    return "", "is in reply already: nothing is done"
+_STEPS = {
+    "assign": "is assigned",
+    "close": "the reply is sent, then it is closed",
+    "accept": "goes on to processing; it cannot be rejected any more",
+    "finish": "goes on to the reply",
+}
 
 
 @router.post("/requests/bulk/do")
@@ -252,34 +250,16 @@ def do(request: Request, session: Reviewing, form: Posted) -> Response:
     host = host_of(request)
     action = _action(session, form.text("action"))
     rows = ticked(form.list("cases"))
-    agent = form.text("agent") or None
-    if agent is not None and action == "assign" and agent not in dict(agents_of(host)):
-        raise RequestError("cannot be given requests", field="agent", fix="choose another one")
-    results: dict[str, BulkResult] = {}
-    steps: dict[Literal["accept", "finish", "close", "assign"], list[tuple[str, int | None]]] = {
-        "accept": [],
-        "finish": [],
-        "close": [],
-        "assign": [],
-    }
-    for number, revision in rows:
-        step, why = _step(action, host.workflow.get(number))
-        name = next((known for known in steps if known == step), None)
-        if name is None:
-            results[number] = BulkResult(number, False, why)
-        else:
-            steps[name].append((number, revision))
-    for name, these in steps.items():
-        for result in host.inbox.bulk(name, these, by=session.account.account, agent=agent):
-            results[result.case] = result
-            if name == "accept" and result.ok and RequestType(host.workflow.get(result.case).type).automatic:
-                request.app.state.searches.start(result.case)
-    ordered = [results[number] for number, _ in rows]
+    agent, confirmed = form.text("agent") or None, form.list("confirmed")
+    results = host.inbox.bulk(action, rows, by=session.account.account, agent=agent, confirmed=confirmed)
+    for result in results:
+        if result.step == "accept" and result.ok and RequestType(host.workflow.get(result.case).type).automatic:
+            request.app.state.searches.start(result.case)
     return page(
         request,
         "requests/bulk_done.html",
         title=_ACTIONS[action],
-        results=ordered,
-        done=sum(result.ok for result in ordered),
-        stages={result.case: host.workflow.get(result.case).stage for result in ordered},
+        results=results,
+        done=sum(result.ok for result in results),
+        stages={result.case: host.workflow.get(result.case).stage for result in results},
     )

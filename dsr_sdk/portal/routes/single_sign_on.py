@@ -35,18 +35,16 @@ def _provider(request: Request) -> Provider:
 
 
 def _back(request: Request) -> str:
-    workflow = host_of(request).config.workflow
-    base = workflow.public_url if workflow is not None else str(request.base_url).rstrip("/")
-    return f"{base}/sign-in/oidc/back"
+    return f"{host_of(request).accounts.address}/sign-in/oidc/back"
 
 
 @router.get("/sign-in/oidc")
-def go(request: Request, next: str = "/") -> Response:
-    """To the provider."""
+def go(request: Request, next: str = "/", again: bool = False) -> Response:
+    """To the provider; again, for somebody who is signed in and is to confirm that it is them."""
     provider = _provider(request)
     often(request, "oidc", "30/minute")
     asked = Asked.new()
-    response = RedirectResponse(provider.address(asked, _back(request)), status_code=303)
+    response = RedirectResponse(provider.address(asked, _back(request), again=again), status_code=303)
     value = security.sealed(host_of(request), _COOKIE, [asked.state, asked.nonce, asked.verifier, security.own_path(next)])
     security.put_cookie(host_of(request), response, _COOKIE, value, seconds=_SECONDS)
     return response
@@ -62,7 +60,8 @@ def come_back(request: Request) -> Response:
     asked, target = (Asked(*kept[:3]), str(kept[3])) if isinstance(kept, list) and len(kept) == 4 else (None, "/")
     person = provider.person(request.query_params, asked, _back(request))
     try:
-        token = host.accounts.sign_in_oidc(person.issuer, person.email, verified=person.verified, client=client_of(request))
+        client = client_of(request)
+        token = host.accounts.sign_in_oidc(person.issuer, person.email, verified=person.verified, client=client, proven_at=person.proven_at)
     except SignInError:
         return refuse(request, target)
     response = begin(request, token, target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
@@ -11,15 +12,16 @@ from starlette.responses import Response
 
 from dsr_sdk.errors import DsrError, RequestError
 from dsr_sdk.host.arrivals.form_words import form_words, localised
+from dsr_sdk.host.arrivals.forms import correction_field
 from dsr_sdk.host.arrivals.intake import ImportResult
 from dsr_sdk.host.cases.deadlines import US_STATES
 from dsr_sdk.host.people.accounts import Session
-from dsr_sdk.host.people.roles import Permission, allowed
+from dsr_sdk.host.people.roles import Permission
 from dsr_sdk.host.settings import FieldKind
 from dsr_sdk.portal.forms import Form
 from dsr_sdk.portal.rendering import words
 from dsr_sdk.portal.web import Posted, host_of, page, redirect, signed_in
-from dsr_sdk.request import Channel, Regime, RequestType, Scope
+from dsr_sdk.request import CORRECTION, Channel, Regime, RequestType, Scope
 
 __all__ = ["router"]
 
@@ -46,7 +48,14 @@ def _new(request: Request, given: dict[str, str], *, error: DsrError | None = No
         "requests/new.html",
         status=400 if error else 200,
         title="New request",
-        given={"type": "", "scope": "account", "channel": "agent", "language": host.config.host.language, **given},
+        given={
+            "type": "",
+            "scope": "account",
+            "channel": "agent",
+            "language": host.config.host.language,
+            "once": secrets.token_urlsafe(12),
+            **given,
+        },
         error=error,
         types=[(type_.value, words(type_)) for type_ in RequestType],
         scopes=[(Scope.ACCOUNT.value, words(Scope.ACCOUNT)), (Scope.APP_DATA.value, words(Scope.APP_DATA))],
@@ -58,12 +67,18 @@ def _new(request: Request, given: dict[str, str], *, error: DsrError | None = No
         fields=[(field, localised(field.label, "en")) for field in _own(request)],
         own_choices={field.name: [(choice, choice) for choice in field.choices] for field in _own(request)},
         kinds=FieldKind,
+        asks_correction=_asks_correction(request),
         today=datetime.now(UTC).date().isoformat(),
     )
 
 
 def _own(request: Request) -> tuple[Any, ...]:
     return host_of(request).config.privacy_center.fields
+
+
+def _asks_correction(request: Request) -> bool:
+    """Whether the page asks what is to be corrected by a field of its own: not where the company's form has one for it."""
+    return correction_field(host_of(request).config.privacy_center) == CORRECTION and CORRECTION not in {field.name for field in _own(request)}
 
 
 @router.post("/requests/new")
@@ -73,9 +88,11 @@ def create(request: Request, session: Taking, form: Posted) -> Response:
     if fields["type"] != RequestType.DELETION.value:
         fields["scope"] = ""
     fields |= {f"custom.{field.name}": form.text(f"custom_{field.name}") for field in _own(request)}
+    if _asks_correction(request):
+        fields[f"custom.{CORRECTION}"] = form.text(f"custom_{CORRECTION}")
     try:
         fields["received_at"] = _received(form)
-        number = host_of(request).intake.create(fields, by=session.account.account)
+        number = host_of(request).intake.create(fields, by=session.account.account, once=form.text("once"))
     except RequestError as error:
         return _new(request, dict(form.texts()), error=error)
     return redirect(request, f"/requests/{number}", said="The request is taken in.")
@@ -118,7 +135,6 @@ def take(request: Request, session: Taking, form: Posted) -> Response:
             by=session.account.account,
             dry_run=checked,
             partial=form.flag("partial"),
-            vouched=allowed(session.account.role, Permission.REVIEW),  # or whoever may only take in would verify by way of a file
         )
     except RequestError as error:
         return _upload(request, error=error)

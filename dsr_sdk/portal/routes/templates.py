@@ -105,8 +105,12 @@ def edit(request: Request, session: Seeing, id: str) -> Response:
     return _editor(request, _get(request, id))
 
 
-def _editor(request: Request, template: Template, *, status: int = 200, error: DsrError | None = None) -> Response:
-    """The editor, with the preview of what stands in it now."""
+def _editor(request: Request, template: Template, *, status: int = 200, error: DsrError | None = None, waiting: int | None = None) -> Response:
+    """The editor, with the preview of what stands in it now.
+
+    Args:
+        waiting: Asks whether it is to be automatic, and says how many requests wait for a reply.
+    """
     return page(
         request,
         "templates/editor.html",
@@ -114,6 +118,7 @@ def _editor(request: Request, template: Template, *, status: int = 200, error: D
         title=template.name or "New template",
         written=template,
         error=error,
+        waiting=waiting,
         excerpt=_excerpt(template, error),
         preview=_preview(request, template),
         variables=[(name, text, name in LISTS) for name, text in VARIABLES.items()],
@@ -183,16 +188,26 @@ def _save(request: Request, session: Session, form: Form, kept: Template | None)
         return _editor(request, template)
     if kept is not None and kept.builtin:
         raise RequestError("comes along with the SDK and stays as it is", field="template", fix="make one of your own from it")
+    host = host_of(request)
     try:
         if kept is not None:  # what was seen, not what is there by now
             template = replace(template, revision=form.number("revision"))
-        host_of(request).templates.save(template, by=session.account.account)
+        if _newly_automatic(template, kept) and not form.flag("sure"):
+            waiting = host.inbox.counts().by_stage["reply"] if host.config.workflow is not None else 0
+            return _editor(request, template, status=400, waiting=waiting)
+        host.templates.save(template, by=session.account.account)
     except ConflictError as error:
         return _editor(request, template, status=409, error=error)
     except RequestError as error:
         return _editor(request, template, status=status_of(error), error=error)
     said = "The template is saved. It goes out by itself from now on." if template.automatic else "The template is saved."
     return redirect(request, "/templates", said=said, tone="warn" if template.automatic else "good")
+
+
+def _newly_automatic(template: Template, kept: Template | None) -> bool:
+    """Whether saving it sends replies that nobody has looked at, and nobody has said so yet. It takes those that wait already, too."""
+    meant = template.automatic, template.type, template.decision, template.language
+    return template.automatic and template.preferred and (kept is None or meant != (kept.automatic, kept.type, kept.decision, kept.language))
 
 
 @router.post("/templates/{id}/archive")

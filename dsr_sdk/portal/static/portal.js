@@ -14,14 +14,13 @@
       form.setAttribute("aria-busy", "true");
     }
   });
+  const release = (form) => {
+    delete form.dataset.sent;
+    form.removeAttribute("aria-busy");
+  };
 
   // Coming back to a page by the browser's back button, its forms may be sent again.
-  window.addEventListener("pageshow", () => {
-    for (const form of document.querySelectorAll("form[data-sent]")) {
-      delete form.dataset.sent;
-      form.removeAttribute("aria-busy");
-    }
-  });
+  window.addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach(release));
 
   // <input type="checkbox" data-all="cases"> ticks every box of that name.
   document.addEventListener("change", (event) => {

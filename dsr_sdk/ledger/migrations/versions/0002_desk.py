@@ -68,6 +68,7 @@ def upgrade() -> None:
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("csrf", sa.String(64), nullable=False),
         sa.Column("created_at", instant, nullable=False),
+        sa.Column("proven_at", instant, nullable=False),
         sa.Column("seen_at", instant, nullable=False),
         sa.Column("expires_at", instant, nullable=False),
         sa.ForeignKeyConstraint(["account"], ["accounts.account"], name="fk_sessions_account"),
@@ -108,6 +109,7 @@ def upgrade() -> None:
         sa.Column("ticked_by", sa.String(200)),
         sa.Column("overridden_at", instant),
         sa.Column("overridden_by", sa.String(200)),
+        sa.Column("overridden_state", sa.String(20)),
         sa.Column("sealed_reason", sa.LargeBinary()),
         sa.Column("ended_at", instant),
         sa.ForeignKeyConstraint(["case"], ["cases.case"], name="fk_case_sources_case"),
@@ -137,6 +139,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(20), nullable=False),
         sa.Column("state", sa.String(12), nullable=False),
         sa.Column("sealed", sa.LargeBinary()),
+        sa.Column("sealed_to", sa.LargeBinary()),
         sa.Column("attempt", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("next_at", instant),
         sa.Column("created_at", instant, nullable=False),
@@ -194,6 +197,7 @@ def upgrade() -> None:
         sa.Column("created_by", sa.String(200), nullable=False),
         sa.ForeignKeyConstraint(["case"], ["cases.case"], name="fk_redactions_case"),
         sa.PrimaryKeyConstraint("id", name="pk_redactions"),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_redactions_case", "redactions", ["case"])
     op.create_table(
@@ -205,6 +209,7 @@ def upgrade() -> None:
         sa.Column("sealed", sa.LargeBinary()),
         sa.Column("edited_at", instant, nullable=False),
         sa.Column("edited_by", sa.String(200), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("mail", row_id),
         sa.ForeignKeyConstraint(["case"], ["cases.case"], name="fk_replies_case"),
         sa.PrimaryKeyConstraint("case", name="pk_replies"),
