@@ -196,6 +196,8 @@ class Connector:
     blind_spot: ClassVar[str] = ""
     """What the data source may hold that `find` has no way to see, in a sentence; empty when there is nothing. Every plan warns of it, so that
     *nothing found* is not read as *nothing there*."""
+    blind_spot_erase: ClassVar[str] = ""
+    """What a person does about the blind spot for a deletion, and for no other request."""
     repeatable: ClassVar[bool] = True
     """Whether erasing the same match twice is harmless. If not, `recover` must be implemented."""
     idempotency_header: ClassVar[str | None] = None

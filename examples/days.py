@@ -89,14 +89,12 @@ class Days(threading.Thread):
 
 def _due(task: Task) -> Update:
     """The task as it is, and due now."""
-    return Update(
-        task, task.state, next_at=datetime.now(UTC), attempt=task.attempt, outcome=task.outcome, intent_at=task.intent_at, step=task.step
-    )
+    return Update(task, task.state, next_at=datetime.now(UTC), attempt=task.attempt, outcome=task.outcome, intent_at=task.intent_at, step=task.step)
 
 
 def finish(url: str) -> None:
     """End every job of a sandbox."""
-    with urlopen(Call(f"{url}/_sandbox/finish", method="POST"), timeout=10):  # noqa: S310 - our own sandbox, on loopback
+    with urlopen(Call(f"{url}/_sandbox/finish", method="POST"), timeout=10):
         pass
 
 

@@ -9,6 +9,7 @@ request can be seen to its end: see ``days.py``.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import secrets
 import shutil
@@ -130,7 +131,8 @@ class Examples:
 
     def answered(self) -> None:
         """In review: the person was asked, and has answered; nobody has read it yet."""
-        case, fresh = self.request("answered", "right_to_edit", "alan", days=4, channel="email", country="IE")
+        moved = {"correction": "You still have my address in London. I have moved to Dublin."}
+        case, fresh = self.request("answered", "right_to_edit", "alan", days=4, channel="email", country="IE", custom_fields=moved)
         if fresh and not self.host.conversation.of(case):
             self.host.conversation.message(case, "Which of your addresses is the right one now?", by=BOB)
             token = self.token("answer")
@@ -237,12 +239,16 @@ def main() -> int:
             made = accounts(host)
             count = Examples(host, place / "mail").load()
         sys.stdout.write(f"{', '.join(urls)}: ready. {count} requests, in {time.monotonic() - started:.1f} s\n")
+        dsr = f"{os.path.relpath(DSR)} --config {os.path.relpath(config)}"  # as it can be typed where this was started
         say("Sign in")
         for account in (ALICE, BOB):
-            again = f"the password you were given before (a new one: dsr --config {config} accounts password {account})"
-            sys.stdout.write(f"{account:20} {made.get(account, again)}\n")
-        sys.stdout.write(f"\nportal       {url}\npublic form  {url}/privacy\nmails        {place / 'mail'} (none leaves this machine)\n")
-        sys.stdout.write(f"on the line  dsr --config {config} case list\n")
+            again = f"the one you were given before (a new one: {dsr} accounts password {account})"
+            role = "administrator" if account == ALICE else "agent, handles requests"
+            sys.stdout.write(f"{account:18} password: {made.get(account, again):18} ({role})\n")
+        sys.stdout.write(
+            f"\nportal       {url}\npublic form  {url}/privacy\nmails        {place / 'mail'} (.txt to read; none leaves this machine)\n"
+        )
+        sys.stdout.write(f"on the line  {dsr} case list\n")
         sys.stdout.write("\nIn this example the vendors' days pass in seconds: wait a moment where the page says that it waits.\n")
         sys.stdout.flush()
         if options.no_serve:

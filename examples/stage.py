@@ -8,9 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email import message_from_bytes, policy
 from pathlib import Path
+from typing import Any
 
-__all__ = ["DSR", "MAIL", "ROOT", "SOURCES", "mail_server", "sandboxes", "say"]
+__all__ = ["DSR", "MAIL", "ROOT", "SOURCES", "mail_server", "readable", "sandboxes", "say"]
 
 ROOT = Path(__file__).resolve().parent.parent
 DSR = Path(sys.executable).with_name("dsr")
@@ -24,7 +26,9 @@ active = true
 
 [sources.archive]
 connector = "manual"
-instructions = "Remove the folder of the data subject from shelf 4."
+instructions = "Look for the folder of the data subject on shelf 4."
+instructions_deletion = "Remove the folder of the data subject from shelf 4, and shred it."
+instructions_copy = "Scan the folder of the data subject on shelf 4, and attach the scan. The folder stays."
 owner = "Office management"
 """
 
@@ -63,20 +67,29 @@ def sandboxes(place: Path, people: Path = ROOT / "examples" / "people.json") -> 
         process.stdout.close()
 
 
+def readable(content: bytes) -> str:
+    """A letter as its reader sees it: no coded lines."""
+    message: Any = message_from_bytes(content, policy=policy.default)
+    body = message.get_body(("plain",))
+    head = "".join(f"{name}: {message[name]}\n" for name in ("From", "To", "Subject", "Date") if message[name])
+    return f"{head}\n{body.get_content() if body is not None else ''}"
+
+
 @contextmanager
 def mail_server(letters: Path) -> Iterator[int]:
-    """A real SMTP server on loopback that keeps every letter in a directory, as ``1.eml`` and so on; its port."""
+    """A real SMTP server on loopback that keeps every letter in a directory, as ``1.eml`` and so on, and beside it as text to read; its port."""
     from aiosmtpd.controller import Controller
     from aiosmtpd.smtp import SMTP, Envelope, Session
 
     letters.mkdir(exist_ok=True)
-    count = len(list(letters.iterdir()))
+    count = len(list(letters.glob("*.eml")))
 
     class Keep:
         async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
             nonlocal count
             count += 1
             (letters / f"{count}.eml").write_bytes(envelope.original_content or b"")
+            (letters / f"{count}.txt").write_text(readable(envelope.original_content or b""), encoding="utf-8")
             return "250 taken"
 
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dsr_sdk.cli import consent, output
-from dsr_sdk.cli.session import By, Json, Yes, agent, opened
+from dsr_sdk.cli.session import By, Json, Yes, agent, grouped, opened
 
 if TYPE_CHECKING:
     from dsr_sdk.host import Host
@@ -28,8 +28,10 @@ PASSWORD = "DSR_PASSWORD"  # noqa: S105 - the name of the variable
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-    for name, command in (
+    grouped(
+        app,
+        "accounts",
+        "Who may sign in to the portal, and with which role; keys of its API.",
         ("add", add),
         ("list", list_),
         ("role", role),
@@ -41,9 +43,7 @@ def register(app: typer.Typer) -> None:
         ("key", key),
         ("keys", keys),
         ("revoke", revoke),
-    ):
-        group.command(name)(command)
-    app.add_typer(group, name="accounts", help="Who may sign in to the portal, and with which role; keys of its API.")
+    )
 
 
 def add(

@@ -158,9 +158,7 @@ def identity(
 ) -> None:
     """Add an identity that a data source was missing; then plan again."""
     number = case_number(case)
-    found = people.identities(email, phone, user_id, vendor_id)
-    if not found:
-        raise typer.BadParameter("give --email, --phone, --user-id or --vendor-id", param_hint="--email")
+    found = people.some(email, phone, user_id, vendor_id)
     with opened(ctx) as host:
         for one in found:
             host.add_identity(number, one, by=agent(by))

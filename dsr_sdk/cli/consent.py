@@ -10,7 +10,7 @@ import typer
 
 from dsr_sdk.cli import output
 
-__all__ = ["keep", "sure", "text_of"]
+__all__ = ["free", "keep", "sure", "text_of"]
 
 
 def sure(question: str, what: str, *, yes: bool, json: bool = False, source: str | None = None) -> None:
@@ -43,6 +43,14 @@ def text_of(given: str, option: str) -> str:
         raise typer.BadParameter("standard input is no text", param_hint=option) from None
 
 
+def free(path: Path, *, overwrite: bool) -> None:
+    """Make sure that no file of the reader's is replaced unasked. Raises `ConfigError` when there is one of this name."""
+    from dsr_sdk.errors import ConfigError
+
+    if path.exists() and not overwrite:
+        raise ConfigError("there is a file of this name already", source=str(path), fix="choose another name, or say --overwrite")
+
+
 def keep(path: Path, blocks: Iterable[bytes], *, overwrite: bool) -> int:
     """Write personal data to a file that only its owner can read; how many bytes. What was begun and not finished is taken away.
 
@@ -51,8 +59,7 @@ def keep(path: Path, blocks: Iterable[bytes], *, overwrite: bool) -> int:
     """
     from dsr_sdk.errors import ConfigError
 
-    if path.exists() and not overwrite:
-        raise ConfigError("there is a file of this name already", source=str(path), fix="choose another name, or say --overwrite")
+    free(path, overwrite=overwrite)
     part = path.with_name(f".{path.name}.part")
     size = 0
     try:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from dsr_sdk.cli import output, progress
-from dsr_sdk.cli.session import By, CaseNumber, Json, agent, case_number, opened
+from dsr_sdk.cli import consent, output, progress
+from dsr_sdk.cli.session import By, CaseNumber, Json, Overwrite, agent, case_number, opened
 
 __all__ = ["register"]
 
@@ -23,16 +23,13 @@ def copy(
     ctx: typer.Context,
     case: CaseNumber,
     out: Annotated[Path, typer.Option(help="The zip file to write.", show_default=False)],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    overwrite: Overwrite = False,
     by: By = "",
     json: Json = False,
 ) -> None:
     """Write the package of a copy request, from what dsr run collected."""
-    from dsr_sdk.errors import ConfigError
-
     number = case_number(case)
-    if out.exists() and not overwrite:
-        raise ConfigError("there is a file of this name already", source=str(out), fix="choose another name, or say --overwrite")
+    consent.free(out, overwrite=overwrite)
     with opened(ctx) as host, progress.counted("packing") as report:
         manifest = progress.gently(host, lambda: host.copy(number, out, progress=report, overwrite=overwrite, by=agent(by)))
     unchecked = [source for source in manifest.sources if source.incomplete]

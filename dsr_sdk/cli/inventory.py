@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dsr_sdk.cli import consent, failures, output, progress, systems
-from dsr_sdk.cli.session import By, Json, Yes, agent, opened
+from dsr_sdk.cli.session import By, Json, Yes, agent, grouped, opened
 from dsr_sdk.cli.sources import asked, pair, value
 
 if TYPE_CHECKING:
@@ -24,8 +24,10 @@ Settings = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-    for name, command in (
+    grouped(
+        app,
+        "inventory",
+        "The systems you use, and which of them take part in request handling.",
         ("list", list_),
         ("catalogue", catalogue),
         ("add", add),
@@ -39,9 +41,7 @@ def register(app: typer.Typer) -> None:
         ("dismiss", dismiss),
         ("ask", ask),
         ("take", take),
-    ):
-        group.command(name)(command)
-    app.add_typer(group, name="inventory", help="The systems you use, and which of them take part in request handling.")
+    )
 
 
 def list_(

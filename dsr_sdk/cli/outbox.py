@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dsr_sdk.cli import output, progress
-from dsr_sdk.cli.session import By, Json, agent, case_number, opened
+from dsr_sdk.cli.session import By, Json, agent, case_number, grouped, opened
 
 if TYPE_CHECKING:
     from dsr_sdk.host import Host
@@ -20,10 +20,15 @@ MailId = Annotated[int, typer.Argument(metavar="ID", help="As dsr outbox list sh
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-    for name, command in (("list", list_), ("send", send), ("confirm", confirm), ("resend", resend)):
-        group.command(name)(command)
-    app.add_typer(group, name="outbox", help="Mails: list those that are stuck, send what is due, settle those in doubt.")
+    grouped(
+        app,
+        "outbox",
+        "Mails: list those that are stuck, send what is due, settle those in doubt.",
+        ("list", list_),
+        ("send", send),
+        ("confirm", confirm),
+        ("resend", resend),
+    )
 
 
 def list_(

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from dsr_sdk.identity import AnyIdentity
 
-__all__ = ["Emails", "Phones", "UserIds", "VendorIds", "identities"]
+__all__ = ["Emails", "Phones", "UserIds", "VendorIds", "identities", "some"]
 
 Emails = Annotated[list[str] | None, typer.Option("--email", help="An e-mail address; may be repeated.", show_default=False)]
 Phones = Annotated[list[str] | None, typer.Option("--phone", help="A telephone number with country code.", show_default=False)]
@@ -34,6 +34,16 @@ def identities(
         if not equals:
             raise typer.BadParameter("write it as SLUG=ID", param_hint="--vendor-id")
         found.append(_identity("--vendor-id", {"kind": "vendor_id", "vendor": vendor, "value": value}))
+    return found
+
+
+def some(
+    emails: Iterable[str] | None, phones: Iterable[str] | None, user_ids: Iterable[str] | None, vendor_ids: Iterable[str] | None
+) -> list[AnyIdentity]:
+    """`identities`, of which there must be one."""
+    found = identities(emails, phones, user_ids, vendor_ids)
+    if not found:
+        raise typer.BadParameter("give --email, --phone, --user-id or --vendor-id", param_hint="--email")
     return found
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +15,7 @@ from dsr_sdk.cli import output
 if TYPE_CHECKING:
     from dsr_sdk.host import Host
 
-__all__ = ["By", "CaseNumber", "CaseNumbers", "Json", "Session", "Yes", "agent", "case_number", "opened"]
+__all__ = ["By", "CaseNumber", "CaseNumbers", "Json", "Overwrite", "Session", "Yes", "agent", "case_number", "grouped", "opened"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,17 @@ class Session:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 By = Annotated[str, typer.Option(envvar="DSR_AGENT", show_default="your user name", help="Who decides; stands in the audit log.")]
+
+
+def grouped(app: typer.Typer, name: str, help_: str, *commands: tuple[str, Callable[..., Any]]) -> None:
+    """Add commands to the app as a group: ``dsr NAME COMMAND``."""
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+    for command, function in commands:
+        group.command(command)(function)
+    app.add_typer(group, name=name, help=help_)
 
 
 def case_number(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dsr_sdk.cli import output
-from dsr_sdk.cli.session import By, Json, agent, opened
+from dsr_sdk.cli.session import By, Json, agent, grouped, opened
 
 if TYPE_CHECKING:
     from dsr_sdk.host import Host
@@ -26,10 +26,16 @@ _RULES = ("preferred", "automatic")
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-    for name, command in (("list", list_), ("show", show), ("preview", preview), ("export", export), ("import", import_)):
-        group.command(name)(command)
-    app.add_typer(group, name="templates", help="Texts of replies, by type of request, decision and language.")
+    grouped(
+        app,
+        "templates",
+        "Texts of replies, by type of request, decision and language.",
+        ("list", list_),
+        ("show", show),
+        ("preview", preview),
+        ("export", export),
+        ("import", import_),
+    )
 
 
 def list_(

@@ -32,6 +32,8 @@ class Status(StrEnum):
     """The source was asked to the end and holds nothing about the person."""
     WITHHELD = "withheld"
     """The source holds data, and none of it is in the package."""
+    ELSEWHERE = "elsewhere"
+    """A person has answered for it beside the package: whatever it holds is not in here."""
     COULD_NOT_CHECK = "could_not_check"
     """The source was not asked to the end: whatever is here is incomplete. Never a clean result."""
 
@@ -100,13 +102,15 @@ class SourceEntry(Model):
     resources: tuple[ResourceEntry, ...] = ()
     withheld: tuple[WithheldEntry, ...] = ()
     handed: tuple[HandedEntry, ...] = Field((), description="Files that people added by hand")
+    elsewhere: bool = Field(False, description="A person has answered for it beside the package")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.records != sum(resource.records for resource in self.resources):
             raise ValueError("the records of a source are the sum of its resources")
         unchecked = self.could_not_check is not None
-        if self.status is not status_of(records=self.records + len(self.handed), withheld=bool(self.withheld), checked=not unchecked):
+        counted = self.records + len(self.handed)
+        if self.status is not status_of(records=counted, withheld=bool(self.withheld), checked=not unchecked, elsewhere=self.elsewhere):
             raise ValueError("the status of a source does not follow from what is listed")
         if self.incomplete is not unchecked:
             raise ValueError("a source is incomplete exactly when it could not be checked")
@@ -161,10 +165,12 @@ class Manifest(Model):
         return hashlib.sha256(self.to_json()).hexdigest()
 
 
-def status_of(*, records: int, withheld: bool, checked: bool) -> Status:
+def status_of(*, records: int, withheld: bool, checked: bool, elsewhere: bool = False) -> Status:
     """The status of a source, derived: nobody sets it by hand. A file that was added by hand counts as a record."""
     if not checked:
         return Status.COULD_NOT_CHECK
     if records:
         return Status.FOUND
+    if elsewhere:
+        return Status.ELSEWHERE
     return Status.WITHHELD if withheld else Status.NOTHING_FOUND

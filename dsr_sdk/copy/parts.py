@@ -40,6 +40,7 @@ class SourceCopy:
         categories: For each resource the source declares, the Fideslang categories of data in it. A resource named here that yields no
             record is reported as zero.
         handed: Files that people add for this source.
+        elsewhere: A person has answered for it beside the package: whatever it holds is not in here.
     """
 
     source: str
@@ -50,6 +51,7 @@ class SourceCopy:
     could_not_check: str | None = None
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     handed: tuple[Handed, ...] = ()
+    elsewhere: bool = False
 
     def __repr__(self) -> str:
         return f"<SourceCopy {self.source}>"

@@ -227,6 +227,16 @@ def _identities_in(task: Task) -> Iterable[AnyIdentity]:
                 yield identity.from_source(task.source)
 
 
+ENTER = "enter it as an identifier if you know it is"
+"""How a warning ends that a person may act on by entering an identifier."""
+
+
+def instructions(connector: Connector, type_: RequestType) -> str:
+    """What a person is told to do at a data source that people do: the text for this type of request, or else the general one."""
+    own = getattr(connector.config, f"instructions_{type_.value}", None)
+    return str(own or getattr(connector.config, "instructions", ""))
+
+
 class _Source:
     """One data source's part of one case's plan."""
 
@@ -258,14 +268,14 @@ class _Source:
     def _doubts(self) -> Iterable[str]:
         """What nobody has proven to be the person's, by kind: without a value, for warnings are shown beside the person's data."""
         for kind in dict.fromkeys(identity.kind for identity in _usable(self._connector, self._trust.left_out)):
-            yield f"not searched with the {_KINDS[kind]} in the request: it is not proven to be theirs; enter it as an identifier if you know it is"
+            yield f"not searched with the {_KINDS[kind]} in the request: it is not proven to be theirs; {ENTER}"
         for kind in dict.fromkeys(identity.kind for identity in _usable(self._connector, self._trust.unsure)):
             yield f"searched with an agent's entry ({_KINDS[kind]}) that no proof covers: make sure that what is found there is theirs"
 
     def _standing(self) -> PlannedSource:
         row = PlannedSource(self._source.name, self._connector.title, self._connector.slug, Standing.NOTHING_FOUND)
         if not self._request.type.automatic or self._connector.process is Process.MANUAL:
-            return replace(row, standing=Standing.BY_HAND, detail=str(getattr(self._connector.config, "instructions", "")))
+            return replace(row, standing=Standing.BY_HAND, detail=instructions(self._connector, self._request.type))
         verb, _ = VERBS[self._request.type]
         if self._connector.process is Process.EMAIL:
             row = replace(row, title=str(getattr(self._connector.config, "vendor", self._connector.title)))
@@ -299,6 +309,8 @@ class _Source:
         unfinished = [task for task in newest.values() if task.state != "done"]
         matches = self._matches(newest.values())
         blind = (f"cannot be searched: {self._connector.blind_spot}",) if self._connector.blind_spot else ()
+        if blind and self._connector.blind_spot_erase and self._request.type is RequestType.DELETION:
+            blind = (f"{blind[0]}; {self._connector.blind_spot_erase}",)
         warnings = (*blind, *self._warnings(matches))
         if unfinished:
             error = next((task.error for task in unfinished if task.error), None)

@@ -79,6 +79,7 @@ def copied(
     *,
     redactor: Redactor | None = None,
     handed: tuple[Handed, ...] = (),
+    elsewhere: bool = False,
 ) -> SourceCopy:
     """One data source's part of a package: what was collected there, without what is redacted, and what people added."""
     source = registry.sources.get(row.source)
@@ -101,6 +102,7 @@ def copied(
         could_not_check=(row.detail or row.status.value.replace("_", " ")) if row.status in _UNCHECKED else None,
         categories={holds.resource: holds.data for holds in connector.holds if holds.exported} if connector and found else {},
         handed=handed,
+        elsewhere=elsewhere,
     )
 
 

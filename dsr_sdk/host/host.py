@@ -298,12 +298,13 @@ class Host(Equipment):
 
     # --- what people do ------------------------------------------------------------------------------------------------------------
 
-    def confirm(self, case: str, source: str, *, by: str, note: str = "") -> None:
+    def confirm(self, case: str, source: str, *, by: str, note: str = "", result: str = "") -> None:
         """Record that a person made sure: a manual source is done, a vendor has answered a letter. Of a letter in doubt it says that it was
         sent; the vendor's answer is confirmed later, by a second call.
 
         Args:
             note: What they saw or did; kept sealed with the case.
+            result: Of a copy, what it came to: see `Processing.mark_done`.
 
         Raises:
             RequestError: Nothing of this case waits for a person there.
@@ -319,15 +320,16 @@ class Host(Equipment):
             if not waiting:
                 raise RequestError("nothing here waits for a person", source=source, fix=f"see: dsr status {case}")
             sealed = {"by": by, "note": note} if note else None
+            said = {"result": result} if result else {}
             updates = [
                 Update(task, "pending", outcome={"kind": "pending", "check_after": 0}, payload=sealed, intent_at=task.intent_at, step="sent")
                 if task.state == "doubt"
-                else Update(task, "done", outcome={"kind": "confirmed"}, payload=sealed, intent_at=task.intent_at, finished_at=book.now)
+                else Update(task, "done", outcome={"kind": "confirmed", **said}, payload=sealed, intent_at=task.intent_at, finished_at=book.now)
                 for task in waiting
             ]
             self.ledger.tasks.update(connection, updates)
             sent = any(task.state == "doubt" for task in waiting)
-            book.note(case, "letter.confirmed_sent" if sent else "source.confirmed", by, source=source, note=bool(note))
+            book.note(case, "letter.confirmed_sent" if sent else "source.confirmed", by, source=source, note=bool(note), **said)
             if source in self.registry.sources:
                 release(connection, self.ledger, self.registry, source, [case], book.now)
             closed = finish_cases(connection, self.ledger, [case], book)

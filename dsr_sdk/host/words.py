@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from dsr_sdk.host.host import Host
 
-__all__ = ["MAIL_KINDS", "STATES", "WORDS", "resource_title", "words"]
+__all__ = ["MAIL_KINDS", "STATES", "WORDS", "channel_words", "resource_title", "vendor_title", "words"]
 
 WORDS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -111,8 +111,19 @@ def words(code: object) -> str:
     return plain[:1].upper() + plain[1:]
 
 
+def channel_words(code: object) -> str:
+    """How a request came in. Not *Agent*, which is who works it."""
+    return "Letter or phone" if str(code) == "agent" else words(code)
+
+
 def resource_title(host: Host, source: str, resource: str) -> str:
     """What a data source calls a kind of record, for people: *payments* for ``payment_intent``; the name in plain letters where none is said."""
     configured = host.registry.sources.get(source)
     holds = configured.connector.holds if configured else ()
     return next((held.title for held in holds if held.resource == resource and held.title), resource.replace("_", " "))
+
+
+def vendor_title(host: Host, vendor: str) -> str:
+    """What a vendor is called: *HubSpot* for ``hubspot``."""
+    known = (source.connector for source in host.registry.sources.values())
+    return next((connector.title for connector in known if connector.slug == vendor), words(vendor))

@@ -157,7 +157,9 @@ class PrivateAddressError(ConfigError):
 
 @functools.lru_cache(maxsize=1)
 def _tls() -> ssl.SSLContext:
-    return httpx.create_ssl_context()  # loading the certificates costs 20 ms: once a process, not once a client
+    context = httpx.create_ssl_context()  # loading the certificates costs 20 ms: once a process, not once a client
+    context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)  # Debian's Python leaves it to the system's settings
+    return context
 
 
 class _Capped(httpx.SyncByteStream):

@@ -6,11 +6,12 @@ are no data subjects here: their accounts are e-mail addresses in the open, as t
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text, literal_column
 
 from dsr_sdk.ledger.columns import ROW_ID, Instant, metadata
 
 __all__ = [
+    "LEFT_OUT",
     "accounts",
     "api_keys",
     "case_sources",
@@ -45,6 +46,10 @@ case_sources = Table(
     Column("ended_at", Instant, doc="the case's, so that the closed cases of a data source are read in order"),
 )
 Index(None, case_sources.c.source, case_sources.c.ended_at, case_sources.c.case)
+LEFT_OUT = case_sources.c.overridden_at.is_not(None) & (case_sources.c.overridden_state != literal_column("'waiting'"))
+"""Somebody went on without it, in the words of its index."""
+_LEFT_OUT = (case_sources.c.source, case_sources.c.case, case_sources.c.overridden_at, case_sources.c.overridden_state)  # SQLite reads no row then
+Index("ix_case_sources_left_out", *_LEFT_OUT, sqlite_where=LEFT_OUT, postgresql_where=LEFT_OUT)
 
 messages = Table(
     "messages",

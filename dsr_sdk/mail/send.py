@@ -244,9 +244,11 @@ def _refusal(doing: str, code: int, text: bytes | str, *, item: bool) -> DsrErro
 
 def _tls(cafile: Path | None) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=str(cafile) if cafile else None)
+        context = ssl.create_default_context(cafile=str(cafile) if cafile else None)
     except OSError:  # ssl.SSLError is one
         raise ConfigError("the file of trusted certificates cannot be read as certificates", field="cafile") from None
+    context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)  # Debian's Python leaves it to the system's settings
+    return context
 
 
 def _is_loopback(host: str) -> bool:

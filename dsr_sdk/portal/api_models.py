@@ -26,10 +26,12 @@ __all__ = [
     "Day",
     "Decide",
     "Detail",
+    "Done",
     "EventOut",
     "Finish",
     "GiveFree",
     "Given",
+    "GoOn",
     "HistoryOut",
     "Line",
     "Merge",
@@ -114,6 +116,19 @@ class GiveFree(Decide):
     seen: _Count | None = Field(None, description="of the request as the caller has seen it: refused when a later search has found something else")
 
 
+class Done(Model):
+    """What a person did at a data source, or saw of it."""
+
+    note: Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$", description="kept sealed with the request")] = ""
+    result: Annotated[str, Field(pattern="^(|nothing_found|attached|elsewhere)$", description="of a copy, what it came to")] = ""
+
+
+class GoOn(Model):
+    """Go on without waiting for a vendor that has accepted it. It is asked on."""
+
+    reason: Annotated[str, Field(min_length=10, max_length=2000, pattern=r"^[^\x00]*$", description="kept sealed with the request")]
+
+
 class Finish(Decide):
     """Go on to the reply."""
 
@@ -186,6 +201,8 @@ class SourceOut(Model):
     missing: str
     retained: tuple[tuple[str, str], ...]
     next_at: datetime | None
+    awaited: bool
+    result: str
 
 
 class Detail(CaseOut):
@@ -272,7 +289,7 @@ class HistoryOut(Model):
 
 # --- the description ---------------------------------------------------------------------------------------------------------------------
 
-_BODIES = (Verify, Accept, Reject, Decide, Merge, Search, GiveFree, Finish, MessageIn, ReplyIn)
+_BODIES = (Verify, Accept, Reject, Decide, Merge, Search, GiveFree, Done, GoOn, Finish, MessageIn, ReplyIn)
 
 _ABOUT = """\
 Requests of data subjects: take them in, follow them, and handle them. Every call needs an API key (`Authorization: Bearer dsr_...`), made by an

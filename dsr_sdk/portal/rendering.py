@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from dsr_sdk.host.people.roles import Permission
-from dsr_sdk.host.words import MAIL_KINDS, STATES, WORDS, words
+from dsr_sdk.host.words import MAIL_KINDS, STATES, WORDS, channel_words, words
 
-__all__ = ["HERE", "MAIL_KINDS", "STATES", "WORDS", "ago", "environment", "static", "words"]
+__all__ = ["HERE", "MAIL_KINDS", "STATES", "WORDS", "ago", "channel_words", "environment", "static", "words"]
 
 HERE = Path(__file__).parent
+
 
 @cache
 def _digest(path: str) -> str:
@@ -81,6 +82,12 @@ def due(value: datetime | None, soon_days: int = 7) -> dict[str, str]:
     return {"text": text, "tone": "warn" if left <= soon_days else "quiet"}
 
 
+def address(value: str) -> Markup:
+    """An e-mail address that may be broken behind its @ and before its dots, and nowhere else as long as it fits so."""
+    shown = Markup("").join(Markup("<wbr>.") if letter == "." else Markup("@<wbr>") if letter == "@" else escape(letter) for letter in value)
+    return Markup('<span class="address">{}</span>').format(shown)
+
+
 def size(value: int) -> str:
     """A number of bytes for people."""
     amount = float(value)
@@ -107,7 +114,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    env.filters.update(when=when, day=day, ago=ago, words=words, size=size)
+    env.filters.update(when=when, day=day, ago=ago, words=words, channel=channel_words, size=size, address=address)
     globals_: dict[str, Any] = {"static": static, "Permission": Permission, "due_in": due, "plural": plural}
     env.globals.update(globals_)
     env.globals["ui"] = env.get_template("ui.html").module

@@ -22,6 +22,8 @@ Rules:
   there for everything that is not GET. Every form holds ``{{ csrf }}``.
 - Errors of the library are not caught to be shown: `dsr_sdk.portal.errors` makes them a page that names the fix, with the right status
   (a part of a page, for htmx). Catch one to show it beside the field: ``page(..., status=400, error=error)``.
+- What opens doors to others gets the session, not its account's name, as ``by``. The host's `NeedsProof` becomes *Please confirm that it is
+  you*, with the fields of the form in it; sent again with a proof, the form does what it was for. No route has to know.
 - After a POST comes a `redirect`, with what was done as ``said`` - a sentence without personal data, it travels in a cookie.
 - No personal data in addresses (a search by identity is a POST), in titles, or in what is ``said``.
 - A change wakes the engine by itself (`security.Guard`).

@@ -26,9 +26,9 @@ def office(desk: Dsr, shop: SandboxServer) -> Dsr:
     return desk
 
 
-def new(dsr: Dsr, email: str = "ada@example.com", *args: str, type: str = "deletion") -> str:
+def new(dsr: Dsr, email: str = "ada@example.com", *args: str, type: str = "deletion", **given: Any) -> str:
     """Write a request down; its case number."""
-    return dsr("case", "new", "--type", type, "--email", email, "--first-name", "Ada", "--country", "DE", *args).out.strip()
+    return dsr("case", "new", "--type", type, "--email", email, "--first-name", "Ada", "--country", "DE", *args, **given).out.strip()
 
 
 def processed(dsr: Dsr, email: str = "ada@example.com", *args: str, type: str = "deletion") -> str:
@@ -173,7 +173,7 @@ def test_nothing_irreversible_without_a_yes(office: Dsr, shop: SandboxServer) ->
     office("case", "override", number, "shop", "--reason", "the shop is closed for good")
     office("case", "mark", number, "archive")
     assert "say --yes" in office("case", "finish", number, "--all-done", code=5).err
-    assert 'needs your word: "All data was deleted"' in office("case", "finish", number, "--yes", code=2).err
+    assert 'needs your word: "Everything else was deleted (not: Toy Shop)"' in office("case", "finish", number, "--yes", code=2).err
     office("case", "finish", number, "--all-done", "--yes")
     assert "say --yes" in office("case", "close", number, code=5).err
     assert stage(office, number) == "reply"
@@ -403,6 +403,21 @@ def test_the_conversation(desk: Dsr, inbox: Inbox) -> None:
     assert [(row["direction"], row["new"]) for row in rows] == [("out", False), ("note", False), ("in", True)]
     assert desk("case", "list", "--json").json["counts"]["unread"] == 0
     assert "called back" not in inbox.texts[-1]
+    [mail] = desk("case", "conversation", number, "--json").json["mails"]
+    assert (mail["kind"], mail["to"], mail["state"]) == ("message", "a…@example.com", "sent")
+    desk("case", "ask-to-verify", number)
+    assert "e-mail: verify to a…@example.com (sent)" in desk("case", "conversation", number).out
+
+
+def test_a_correction_and_the_person_s_other_requests(desk: Dsr) -> None:
+    """What is to be corrected is given as a text or by standard input, and shown; so are other open requests of the person."""
+    edit = new(desk, "ada@example.com", "--correction", "-", type="right_to_edit", input="My street is wrong.\n")
+    copy = new(desk, "ada@example.com", type="copy")
+    shown = desk("case", "show", edit, secret=False).out
+    assert "correction: My street is wrong." in shown
+    assert f"this person also has: copy {copy}, in review" in shown
+    workflow = desk("case", "show", copy, "--json", secret=False).json["workflow"]
+    assert workflow["others"] == [{"case": edit, "type": "right_to_edit", "stage": "review"}]
 
 
 def test_ask_to_verify(desk: Dsr, inbox: Inbox) -> None:

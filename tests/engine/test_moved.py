@@ -292,7 +292,7 @@ def test_a_deletion_in_one_account_is_not_verified_in_another(world: World) -> N
     class Late(Toy):
         """Sees late what it has erased."""
 
-        slug, title, lag = "late", "Late", timedelta(milliseconds=50)
+        slug, title, lag = "late", "Late", timedelta(seconds=3)
 
     _, move, host = moving(world, connector=Late)
     case = host.submit(deletion())
@@ -300,7 +300,7 @@ def test_a_deletion_in_one_account_is_not_verified_in_another(world: World) -> N
     host.run(case)
     assert stands(host, case)[0] is Status.DELETED
     host = move()
-    host.run_all(wait=5)
+    host.run_all(wait=30)
     status, why = stands(host, case)
     assert status is Status.COULD_NOT_CHECK
     assert "another account" in why

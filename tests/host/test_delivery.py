@@ -113,6 +113,29 @@ def test_the_package_lies_sealed(world: World, tmp_path: Path) -> None:
     assert [path for path in host.spool.rglob("*") if path.suffix in (".zip", ".part")] == []
 
 
+@pytest.mark.parametrize(("said", "status", "state"), [("nothing_found", "nothing_found", "nothing_found"), ("elsewhere", "elsewhere", "done")])
+def test_a_copy_says_what_a_person_said(world: World, tmp_path: Path, said: str, status: str, state: str) -> None:
+    """Of work by hand it must be said what it came to; package, record and letter say that, and nothing beyond it."""
+    world.add("cabinet", Manually)
+    host, case = collected(world)
+    assert host.delivery.generable(case) == ""
+    with pytest.raises(RequestError, match="what did it come to"):
+        host.processing.mark_done(case, "cabinet", by=AMY)
+    with pytest.raises(RequestError, match="no file of it goes with the copy"):
+        host.processing.mark_done(case, "cabinet", by=AMY, result="attached")
+    host.processing.mark_done(case, "cabinet", by=AMY, result=said)
+    assert next(row.state.value for row in host.processing.panel(case).sources if row.source == "cabinet") == state
+    host.delivery.generate(case, by=AMY)
+    contents = opened(b"".join(host.delivery.download(case, by=AMY)[1]), tmp_path)
+    (entry,) = [row for row in json.loads(contents["manifest.json"])["sources"] if row["name"] == "cabinet"]
+    assert (entry["status"], entry["incomplete"], entry["elsewhere"]) == (status, False, said == "elsewhere")
+    assert ("Answered separately" in contents["index.html"].decode()) is (said == "elsewhere")
+    (line,) = [row for row in host.records.record(case)["sources"] if row["source"] == "cabinet"]
+    assert line["result"] == said
+    reply = host.templates.render(host.templates.choose(case), case)[1]
+    assert {"nothing_found": "no data of yours found", "elsewhere": "answered separately"}[said] in reply
+
+
 def test_files_are_added_by_hand(world: World, tmp_path: Path) -> None:
     """What a person collected at a manual source, and what belongs to none: in the package, the manifest, the page and the README."""
     world.add("cabinet", Manually)
@@ -120,7 +143,10 @@ def test_files_are_added_by_hand(world: World, tmp_path: Path) -> None:
     host.files.attach(case, io.BytesIO(PDF), name="Vertrag Ü 1.pdf", purpose="copy", source="cabinet", by=AMY)
     host.files.attach(case, [b"a,b\n1,2\n"], name="../list.csv", media_type="text/csv", purpose="copy", by=AMY)
     host.files.attach(case, [b"%PDF- not for the person"], name="note.pdf", purpose="evidence", source="cabinet", by=AMY)
+    with pytest.raises(RequestError, match="files of it go with the copy"):
+        host.processing.mark_done(case, "cabinet", by=AMY, result="nothing_found")
     host.processing.mark_done(case, "cabinet", by=AMY)
+    assert next(row.result for row in host.processing.panel(case).sources if row.source == "cabinet") == "attached"
     host.delivery.generate(case, by=AMY)
     contents = opened(b"".join(host.delivery.download(case, by=AMY)[1]), tmp_path)
     assert contents["files/cabinet/vertrag-u-1.pdf"] == PDF

@@ -155,7 +155,7 @@ def test_a_new_identifier_counts_after_the_work_was_done_too(world: World, type_
     host.processing.add_identifier(case, ControllerId(value="u-1"), by=AMY)
     (row,) = host.processing.panel(case).sources
     assert (row.state, row.selectable) == (SourceState.FOUND, True)
-    assert any("not given free" in line for line in host.processing.blockers(case, all_done=True))
+    assert any("data found" in line for line in host.processing.blockers(case, all_done=True))
     host.processing.give_free(case, ["crm"], by=AMY)
     host.processing.run(case)
     assert host.processing.panel(case).sources[0].state is SourceState.DONE
@@ -262,7 +262,7 @@ def test_a_number_of_five_thousand_digits_is_a_wrong_row(world: World, format: A
 
 
 def test_what_is_recorded_as_the_reply_is_what_was_sent(world: World, inbox: Inbox) -> None:
-    """In doubt, to be sent again by a person's word, and rewritten before it has left: the new text leaves, or nothing does."""
+    """In doubt, to be sent again by a person's word (and killed right after that), and rewritten: the new text leaves, or nothing does."""
     host = office(world, inbox)
     case = host.submit(deletion(channel="api"))
     host.workflow.reject(case, Reason.NO_MATCH, by=AMY)
@@ -273,7 +273,8 @@ def test_what_is_recorded_as_the_reply_is_what_was_sent(world: World, inbox: Inb
     inbox.vanish = False
     mail = host.replies.get(case).mail
     assert mail is not None
-    host.outbox.resend(mail, by=AMY)
+    with host.replies.deciding() as (connection, book):
+        host.outbox.again(connection, book, mail, by=AMY)
     host.replies.edit(case, subject="Second", body="The second text.", by=AMY)
     host.outbox.sweep()
     host.replies.close(case, by=AMY)

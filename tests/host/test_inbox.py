@@ -476,7 +476,7 @@ def test_many_are_finished_with_a_word_for_each(world: World) -> None:
     for case in (ready, silent, open_, internal, copy):
         host.workflow.accept(case, by=AMY, sources=["crm"] if case != internal else None)
     for case in (ready, silent, copy):
-        host.processing.mark_done(case, "crm", by=AMY)
+        host.processing.mark_done(case, "crm", by=AMY, result="elsewhere" if case == copy else "")
     picked = [ready, silent, open_, internal, copy, review]
     needs = {row.case: row for row in host.inbox.finishing(picked)}
     assert {case: (row.word, bool(row.blockers)) for case, row in needs.items()} == {

@@ -13,7 +13,7 @@ import pytest
 import time_machine
 from dsr_connector_email import EmailIntegration
 from dsr_connector_manual import Manual
-from pydantic import SecretStr
+from pydantic import SecretStr, field_validator, model_validator
 from sqlalchemy import insert, select, update
 
 from dsr_sdk import Category, ConfigError, ConflictError, ConnectorConfig, RequestError
@@ -630,7 +630,6 @@ def test_a_colleague_proposes_and_an_account_takes(world: World, monkeypatch: py
     [
         {"token": "sk-live-canary", "region": "eu"},
         {"token": "env:TOY_TOKEN"},
-        {"token": "file:dsr.key", "region": "eu"},
         {"token": "env:TOY_TOKEN", "region": "eu", "base_url": "https://evil.example"},
         {"token": "env:TOY_TOKEN", "region": "e\nu"},
     ],
@@ -644,6 +643,54 @@ def test_a_colleague_cannot_give_a_secret_away(sqlite_world: World, monkeypatch:
     assert "canary" not in stored(host)
     assert not host.inventory.get("needy").offered
     assert host.links.look(token, Purpose.HELP).uses_left == 1
+
+
+@pytest.mark.parametrize(
+    ("reference", "told"),
+    [
+        ("file:dsr.key", "a secret of the host itself"),
+        ("file:../dsr.key", "refers to a file elsewhere"),
+        ("env:PICKY", "is too short for a key"),
+        ("env:NOT_THERE", ""),
+        ("env:TOY_TOKEN", ""),
+    ],
+)
+def test_a_link_tells_nothing_of_the_hosts_secrets(
+    sqlite_world: World, monkeypatch: pytest.MonkeyPatch, inbox: Inbox, reference: str, told: str
+) -> None:
+    """Whether a reference is the host's own secret, is there, or has the form that the connector wants: the holder of a link gets one answer for
+    all of it, once. The account that would take it is told, and cannot take what must not be taken."""
+    monkeypatch.setenv("PICKY", "short")
+
+    class Config(Needy.Config):
+        @field_validator("token")
+        @classmethod
+        def long(cls, value: SecretStr) -> SecretStr:
+            if len(value.get_secret_value()) < 6:
+                raise ValueError("is too short for a key")
+            return value
+
+        @model_validator(mode="after")
+        def whole(self) -> Config:
+            if self.token.get_secret_value() == "short":
+                raise ValueError("is too short for a key")
+            return self
+
+    monkeypatch.setattr(Needy, "Config", Config)
+    host, token = asked(sqlite_world, monkeypatch, inbox)
+    host.inventory.answer_help(token, {"token": reference, "region": "eu"})
+    with pytest.raises(LinkError):
+        host.inventory.answer_help(token, {"token": "env:TOY_TOKEN", "region": "eu"})
+    assert host.inventory.get("needy").offered
+    if not told:
+        assert host.inventory.offered("needy") is not None
+        return
+    for look in (lambda: host.inventory.offered("needy"), lambda: host.inventory.take_offered("needy", by=ALICE)):
+        with pytest.raises(ConfigError, match=told):
+            look()
+    assert host.inventory.get("needy").connector is None
+    host.inventory.drop_offered("needy", by=ALICE)
+    assert not host.inventory.get("needy").offered
 
 
 def test_a_link_ends_with_what_it_was_about(sqlite_world: World, monkeypatch: pytest.MonkeyPatch, inbox: Inbox) -> None:

@@ -41,6 +41,17 @@ class Switched(Letters):
         active: bool = False
 
 
+class Told(Manually):
+    """By hand, with a text for a deletion and one for a copy."""
+
+    slug, title = "told", "Told"
+
+    class Config(Manually.Config):
+        instructions: str = "Look into the cabinet."
+        instructions_deletion: str = "Shred the folder."
+        instructions_copy: str = "Scan the folder."
+
+
 def accepted(host: Host, request: Request | None = None, **more: Any) -> str:
     """A case in process."""
     case = host.submit(request or deletion(channel="api", **more))
@@ -732,6 +743,30 @@ def test_manual_sources_one_by_one(world: World) -> None:
     assert host.processing.blockers(case, all_done=True) == []
 
 
+def test_a_copy_tells_nobody_to_destroy_anything(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand there is a text for each type of request, and a general one for the others; what to do about a blind spot in a deletion is
+    said in a deletion."""
+    monkeypatch.setattr(Toy, "blind_spot", "faxes")
+    monkeypatch.setattr(Toy, "blind_spot_erase", "shred them")
+    world.add("crm", Toy, None, ADA)
+    world.add("cabinet", Told, None)
+    world.add("cellar", Manually, None)
+    host = office(world)
+    texts: dict[str, tuple[str, str, str]] = {}
+    for type_ in ("deletion", "copy", "do_not_sell"):
+        case = host.submit(Request.parse({"type": type_, "subject": {"email": ADA}, "channel": "api"}))
+        host.workflow.accept(case, by=AMY)
+        before = {line.source: line.detail for line in host.processing.panel(case).sources}
+        host.processing.search(case)
+        lines = {line.source: line for line in host.processing.panel(case).sources}
+        assert before["cabinet"] == lines["cabinet"].detail
+        texts[type_] = before["cabinet"], before["cellar"], " ".join(lines["crm"].warnings)
+    general = texts["deletion"][1]
+    assert texts["deletion"] == ("Shred the folder.", general, "cannot be searched: faxes; shred them")
+    assert texts["copy"] == ("Scan the folder.", general, "cannot be searched: faxes")
+    assert texts["do_not_sell"][:2] == ("Look into the cabinet.", general)
+
+
 def test_two_mark_the_same_at_once(world: World) -> None:
     """One mark counts, the other agent is told."""
     world.add("cabinet", Manually)
@@ -1131,6 +1166,7 @@ def test_activity_is_short_and_newest_first(world: World) -> None:
         ("connector:toy", "Searched Toy again: nothing is left"),
         ("connector:toy", "Deleted from Toy"),
         (AMY, "Delete 1 source: Toy"),
+        (AMY, "Accepted the request"),
     ]
 
 

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from dsr_sdk.errors import LedgerError
 from dsr_sdk.host import Host
 from dsr_sdk.host.cases.verification import Method
 from dsr_sdk.host.records import record_pdf
-from dsr_sdk.host.records.history import HistoryEvent
+from dsr_sdk.host.records.history import HistoryEvent, grouped
 from dsr_sdk.host.records.record_pdf import fonts, write_pdf
 from dsr_sdk.host.records.sentences import SENTENCES, sentence
 from dsr_sdk.ledger import audit
@@ -96,7 +96,21 @@ def test_sentences_are_filled_in() -> None:
     assert "2026-04-01." in sentence("stage.review", {"due_at": "2026-04-01T21:59:59+00:00"})
     assert sentence("case.assigned", {"agent": None}) == "The request was assigned to nobody."
     assert sentence("future.event_name", {}) == "future: event name"
+    assert sentence("request.received", {"type": "do_not_sell", "channel": "mine_app"}) == "The request was received (Do not sell, by Consumer app)."
+    assert sentence("stage.reply", {"step": "finish"}) == "The request went on to the reply: processing is done."
+    assert sentence("stage.reply", {"step": "of a newer SDK"}) == "The request went on to the reply."
+    assert sentence("source.overridden", {"source": "crm", "state": "found"}).endswith("It stood at: data found.")
+    assert sentence("erase.retained", {"source": "crm", "resource": "payment_intent"}) == "Data is retained at crm (payment intent)."
     assert sentence("deadline.extended", {"because": "{0.__class__} {x}", "due_at": "2026-04-01"}).endswith("{0.__class__} {x}")
+
+
+def test_searches_that_repeat_stand_once() -> None:
+    """With how often, as long as nothing was done in between; what was found otherwise stands by itself."""
+    at = datetime(2026, 3, 2, tzinfo=UTC)
+    told = [("source.searched", "A"), ("source.searched", "B"), ("plan.made", "P"), ("source.searched", "A"), ("source.searched", "A2")]
+    told += [("sources.given_free", "G"), ("source.searched", "A")]
+    events = [HistoryEvent(n, at, "host", event, text, {}, "", "") for n, (event, text) in enumerate(told)]
+    assert [(event.text, times) for event, times in grouped(events)] == [("A", 2), ("B", 1), ("P", 1), ("A2", 1), ("G", 1), ("A", 1)]
 
 
 # --- history -------------------------------------------------------------------------------------------------------------------------
@@ -292,9 +306,20 @@ def test_the_pdf_says_what_the_record_says(sqlite_world: World, tmp_path: Path, 
     for text in (written(record, using=()), read(record, tmp_path)):
         shown = flat(text)
         for row in record["history"]:
-            assert flat(row["event"]) in shown
-            assert flat(row["actor"]) in shown
-        for piece in (case, "Example GmbH", "Toy", "overridden", record["chain"]["last"], "unbroken", "confirmed by carol@example.com"):
+            assert flat(row["text"]) in shown
+            itself = row["actor"] == "host" or row["actor"].startswith("connector:")
+            assert flat("by itself" if itself else row["actor"]) in shown
+        assert not [code for code in ("plan.approved", "overridden", "eu_gdpr", "(finish)", "shredded") if code in shown]
+        for piece in (
+            case,
+            "Example GmbH",
+            "Toy",
+            "Went on without it",
+            "Personal data destroyed no",
+            record["chain"]["last"],
+            "unbroken",
+            "confirmed by carol@example.com",
+        ):
             assert flat(piece) in shown, piece
         assert [word for word in CANARIES[:-1] if flat(word) in shown] == (list(CANARIES[:-1]) if personal else [])
 

@@ -17,7 +17,7 @@ from dsr_sdk.errors import ConflictError, RequestError
 from dsr_sdk.host import Host
 from dsr_sdk.host.answers.links import LinkError, Purpose
 from dsr_sdk.host.answers.outbox import MailState
-from dsr_sdk.host.answers.templates import COPY_LINK, Template
+from dsr_sdk.host.answers.templates import COPY_LINK, COPY_UNTIL, Template
 from dsr_sdk.host.cases.workflow import Reason
 from tests.smtp import Inbox
 from tests.toys import Manually, Revealing, Toy
@@ -25,6 +25,13 @@ from tests.world import World
 
 BY = "alice@example.com"
 TO = "canary@example.com"
+
+
+class Titled(Revealing):
+    """It says what people call what it keeps."""
+
+    slug, title = "titled", "Titled"
+    holds = (Revealing.holds[0], Revealing.holds[1], replace(Revealing.holds[2], title="payments"))
 
 
 class Killed(BaseException):
@@ -87,6 +94,29 @@ def test_reply_and_close(world: World, inbox: Inbox) -> None:
     assert "canary" not in repr(host.history(case)) + repr(reply)
 
 
+@pytest.mark.parametrize(
+    ("language", "words"), [("en", "except at: Toy"), ("de", "ausgenommen: Toy"), ("fr", "sauf auprès de : Toy"), ("es", "salvo en: Toy")]
+)
+def test_the_reply_names_what_was_left_out(sqlite_world: World, inbox: Inbox, language: str, words: str) -> None:
+    """It does not say that all was carried out; nor does the record, nor the dashboard."""
+    vendor = sqlite_world.add("shop", Toy, None, TO)
+    vendor.poisoned.add("shop-1")
+    host = opened(sqlite_world, inbox)
+    case = host.submit(Request.parse({"type": "deletion", "subject": {"email": TO}, "language": language, "channel": "api"}))
+    host.workflow.accept(case, by=BY)
+    host.processing.search(case)
+    host.processing.give_free(case, ["shop"], by=BY)
+    host.processing.run(case)
+    host.processing.override(case, "shop", by=BY, reason="they are bankrupt")
+    assert host.processing.panel(case).confirm == "Everything else was deleted (not: Toy)"
+    host.workflow.finish(case, by=BY, all_done=True)
+    (said,) = [entry["data"]["text"] for entry in host.history(case) if entry["event"] == "processing.confirmed"]
+    assert said == "everything else was deleted (not: Toy)"
+    assert words in host.replies.get(case).body
+    (stats,) = host.inbox.dashboard().sources
+    assert (stats.done, stats.failed, stats.waiting) == (0, 0, 0)
+
+
 def test_the_reply_to_a_deletion(sqlite_world: World, inbox: Inbox) -> None:
     """It lists each data source with what became of it, and what is kept and why, with the right to complain about that."""
     sqlite_world.add("crm", Revealing, None, TO)
@@ -108,8 +138,54 @@ def test_the_reply_to_a_deletion(sqlite_world: World, inbox: Inbox) -> None:
     assert "- Toy: no data of yours found" in lines
     assert "- Cabinet: looked through by hand, done" in lines
     assert "- Revealing (invoice): tax law, ten years" in lines
+    assert "We looked in:" in lines
     assert "complaint with a data protection supervisory authority" in text
     assert "not carried out" in before.body
+
+
+def test_what_is_kept_is_called_what_people_call_it(sqlite_world: World, inbox: Inbox) -> None:
+    """By the title that the connector declares for it."""
+    sqlite_world.add("crm", Titled, None, TO)
+    host = opened(sqlite_world, inbox)
+    case = host.submit(Request.parse({"type": "deletion", "subject": {"email": TO}}))
+    host.workflow.accept(case, by=BY)
+    host.processing.search(case)
+    host.processing.give_free(case, ["crm"], by=BY)
+    host.processing.run(case)
+    host.workflow.finish(case, by=BY, all_done=True)
+    assert "- Titled (payments): tax law, ten years" in host.replies.get(case).body.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("language", "until", "looked"),
+    [
+        ("en", "until 29 November 2026.", "We looked in:"),
+        ("de", "bis zum 29. November 2026.", "Wir haben nachgesehen in:"),
+        ("fr", "jusqu'au 29 novembre 2026.", "Nous avons cherché dans :"),
+        ("es", "hasta el 29 de noviembre de 2026.", "Hemos buscado en:"),
+    ],
+)
+def test_a_copy_s_letter_says_until_when(sqlite_world: World, inbox: Inbox, language: str, until: str, looked: str) -> None:
+    """The day on which the link ends, in the letter's language, counted from the day it leaves, however old the text is."""
+    sqlite_world.add("crm", Toy, None, TO)
+    host = opened(sqlite_world, inbox)
+    with time_machine.travel(datetime(2026, 11, 12, 9, tzinfo=UTC)) as clock:
+        case = host.submit(Request.parse({"type": "copy", "language": language, "subject": {"email": TO}}))
+        host.workflow.accept(case, by=BY)
+        host.processing.search(case)
+        host.processing.give_free(case, ["crm"], by=BY)
+        host.processing.run(case)
+        host.delivery.generate(case, by=BY)
+        host.workflow.finish(case, by=BY, all_done=True)
+        reply = host.replies.get(case)
+        assert COPY_UNTIL in reply.body
+        host.replies.edit(case, subject=reply.subject, body=reply.body, by=BY)
+        clock.move_to(datetime(2026, 11, 22, 9, tzinfo=UTC))
+        host.replies.close(case, by=BY)
+    (text,) = inbox.texts
+    assert until in text
+    assert looked in text
+    assert COPY_UNTIL not in text
 
 
 def test_edited_while_processing(world: World, inbox: Inbox) -> None:

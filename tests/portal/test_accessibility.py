@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pyotp
 import pytest
@@ -28,6 +29,7 @@ from dsr_sdk.host.arrivals.intake import Intake
 from dsr_sdk.host.cases.workflow import Reason
 from dsr_sdk.host.people.roles import Role
 from dsr_sdk.ledger.database import writing
+from dsr_sdk.ledger.desk import sessions
 from dsr_sdk.ledger.schema import cases
 from dsr_sdk.portal import create_app
 from dsr_sdk.portal.rendering import HERE, environment
@@ -49,6 +51,7 @@ TAGS = ("wcag2a", "wcag2aa", "wcag21aa", "wcag22aa")
 
 NOT_PAGES = {
     "/p/answer/{token}/files/{file}": "a download",
+    "/p/copy/{token}/data": "a download",
     "/privacy": "leads to the form in the visitor's language",
     "/requests/{number}/copy/download": "a download",
     "/requests/{number}/files/{id}": "a download",
@@ -228,7 +231,7 @@ def visits(scene: Scene) -> dict[str, list[str]]:
         "/privacy/{language}/sent": ["/privacy/en/sent"],
         "/p/verify/{token}": [links["verify"], "/p/verify/nonsense"],
         "/p/answer/{token}": [links["answer"]],
-        "/p/copy/{token}": [links["copy"], f"{links['copy']}?sent=1"],
+        "/p/copy/{token}": [links["copy"]],
         "/p/help/{token}": [links["help"]],
     }
 
@@ -295,6 +298,16 @@ def _invited(page: Page, scene: Scene) -> None:
         )
 
 
+def _asked_who_it_is(page: Page, scene: Scene) -> None:
+    def proven(at: datetime) -> None:
+        with writing(scene.host.ledger.engine) as connection:
+            connection.execute(update(sessions).values(proven_at=at))
+
+    proven(datetime.now(UTC) - timedelta(hours=1))
+    _invited(page, scene)
+    proven(datetime.now(UTC))
+
+
 def _second_factor(page: Page, scene: Scene, *, on: bool = False) -> None:
     page.goto("/account")
     form = page.locator("form[action='/account/second-factor']")
@@ -342,6 +355,18 @@ def _find(page: Page, scene: Scene) -> None:
     press(page, page.locator("form.find button"))
 
 
+def _code_sent(page: Page, scene: Scene) -> None:
+    with mock.patch("dsr_sdk.host.process.handover.secrets.randbelow", return_value=123456):
+        page.goto(scene.links["copy"])
+        press(page, page.get_by_role("button", name="Send me the code"))
+
+
+def _download_started(page: Page, scene: Scene) -> None:
+    page.get_by_label("Code from the e-mail").fill("123456")
+    with page.expect_download():
+        page.get_by_role("button", name="Download my data").click()
+
+
 Step = Callable[["Page", Scene], None]
 
 STEPS: dict[str, Step] = {
@@ -351,6 +376,7 @@ STEPS: dict[str, Step] = {
     "too late": _conflict,
     "preview of the reply": _preview,
     "preview of a template": _template_preview,
+    "confirm that it is you": _asked_who_it_is,
     "invitation": _invited,
     "second factor": lambda page, scene: _second_factor(page, scene),
     "recovery codes": lambda page, scene: _second_factor(page, scene, on=True),
@@ -363,6 +389,8 @@ OPEN_STEPS: dict[str, Step] = {
     "wrong password": _wrong_sign_in,
     "a second factor": _asked_for_a_code,
     "a form with errors": _empty_form,
+    "a code that was sent": _code_sent,
+    "a download that has started": _download_started,
     "a form that was sent": lambda page, scene: fill_in(page, "new@example.net"),
 }
 

@@ -196,6 +196,16 @@ def test_how_a_request_stands(api: Api, host: Host) -> None:
     assert [row["case"] for row in api.get(f"{V1}?open=false").json()["requests"]] == [number]
 
 
+def test_what_a_person_did_is_said_by_the_api_too(api: Api, host: Host) -> None:
+    """Marks and going on without waiting are the host's: what nothing waits for is refused, and a reason is needed."""
+    number = taken(api, channel="api")
+    api.post(f"{V1}/{number}/accept")
+    refused(api.post(f"{V1}/{number}/sources/toy/done", {"note": "seen"}), 400)
+    refused(api.post(f"{V1}/{number}/sources/toy/done", {"result": "whatever"}), 422)
+    refused(api.post(f"{V1}/{number}/sources/toy/go-on", {"reason": "short"}), 422)
+    refused(api.post(f"{V1}/{number}/sources/toy/go-on", {"reason": "they take ten days"}), 400)
+
+
 def test_personal_data_only_when_asked_for(api: Api, keyed: Callable[[Role], Api], host: Host) -> None:
     """With ?person=true, for roles that may, and in the audit log; of a shredded request it is gone."""
     number = taken(api)

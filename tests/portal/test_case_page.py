@@ -94,6 +94,9 @@ def test_continue_asks_first_and_works_without_a_script(agent: Client, host: Hos
     number = host.submit(asked())
     page = agent.get(f"/requests/{number}").text
     assert "Once you click Continue you will not be able to go back and reject the request." in page
+    assert "Nothing is deleted until you press Delete on the next page." in page
+    assert "This is final: it goes straight to the reply" in page
+    assert "The person withdrew the request…" in page
     answer = agent.form(f"/requests/{number}/accept", revision=revision(host, number), choosing="1", sources=["shop", "cabinet"])
     assert (answer.status_code, answer.headers["location"]) == (303, f"/requests/{number}")
     assert host.workflow.get(number).stage == "process"
@@ -354,10 +357,10 @@ def _closed(host: Host) -> str:
 
 
 def test_the_closed_page_and_the_history(agent: Client, host: Host) -> None:
-    """Congratulations, who handled it, every event, an unbroken chain."""
+    """That it is closed, who handled it, every event, an unbroken chain."""
     number = _closed(host)
     page = agent.get(f"/requests/{number}").text
-    assert "Congrats! You have successfully fulfilled a request." in page
+    assert "Closed. The request was fulfilled." in page
     assert "See request history" in page
     assert "the chain is unbroken" in page
     assert "Handled by Person agent" in page
@@ -366,6 +369,36 @@ def test_the_closed_page_and_the_history(agent: Client, host: Host) -> None:
         assert sentence in history
     assert "The log is unbroken" in history
     assert re.findall(r"<title>(.*?)</title>", history) == [f"History of {number} – Example GmbH"]
+
+
+def test_the_closed_page_of_a_copy(agent: Client, host: Host, inbox: Inbox) -> None:
+    """When each data source gave its part and who says so, what was left out in review, and whether the person has fetched it."""
+    number = host.submit(asked(type="copy"))
+    host.workflow.accept(number, by=BY, sources=["shop", "cabinet"])
+    host.processing.search(number)
+    host.processing.give_free(number, ["shop"], by=BY)
+    host.processing.run(number)
+    host.processing.mark_done(number, "cabinet", by=BY, result="elsewhere")
+    host.delivery.generate(number, by=BY)
+    host.workflow.finish(number, by=BY)
+    host.replies.close(number, by=BY, revision=host.workflow.get(number).revision)
+
+    def rows() -> list[str]:
+        page = agent.get(f"/requests/{number}").text
+        table = page[page.index('id="result"') :]
+        return [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in table[: table.index("</table>")].split("<tr>")[2:]]
+
+    shop, cabinet, paper = sorted(rows(), key=lambda row: ("Left out" in row, "Person agent" in row))
+    assert re.fullmatch(r".* Collected \d+ \w+ \d{4}, \d\d:\d\d UTC The vendor", shop)
+    assert re.fullmatch(r".* Answered separately \d+ \w+ \d{4}, \d\d:\d\d UTC Person agent", cabinet)
+    assert re.fullmatch(r".* Left out in review – –", paper)
+    assert "Not fetched yet. The link ends" in " ".join(re.sub(r"<[^>]+>", " ", agent.get(f"/requests/{number}").text).split())
+    assert re.search(r"can be used once, until \d+ \w+ \d{4}\.", inbox.texts[-1])
+    token = re.findall(r"/p/copy/(\S+)", inbox.texts[-1])[0]
+    host.delivery.send_code(token)
+    _, blocks = host.delivery.fetch(token, re.findall(r"\b(\d{6})\b", inbox.texts[-1])[0])
+    assert len(b"".join(blocks))
+    assert "The person fetched it" in agent.get(f"/requests/{number}").text
 
 
 def test_a_broken_log_is_shown_as_broken(agent: Client, host: Host) -> None:
@@ -380,14 +413,17 @@ def test_the_record_comes_as_json_and_pdf(agent: Client, host: Host) -> None:
     """Without personal data unless it is asked for; each is noted."""
     number = _closed(host)
     plain = agent.get(f"/requests/{number}/record.json")
-    assert plain.headers["content-disposition"] == f'attachment; filename="{number}.json"'
+    assert plain.headers["content-disposition"] == f'attachment; filename="{number}-record.json"'
     assert "Lovelace" not in plain.text
     assert json.loads(plain.text)["chain"]["verified"] is True
     assert "Lovelace" in agent.get(f"/requests/{number}/record.json?personal=1").text
     pdf = agent.get(f"/requests/{number}/record.pdf")
+    assert pdf.headers["content-disposition"] == f'attachment; filename="{number}-record.pdf"'
     assert pdf.headers["content-type"] == "application/pdf"
     assert pdf.content.startswith(b"%PDF-")
-    assert [event["event"] for event in host.history(number)].count("record.exported") == 3
+    personal = agent.get(f"/requests/{number}/record.pdf?personal=1")
+    assert personal.headers["content-disposition"] == f'attachment; filename="{number}-personal.pdf"'
+    assert [event["event"] for event in host.history(number)].count("record.exported") == 4
 
 
 def test_a_shredded_request_still_has_its_pages(admin: Client, host: Host) -> None:

@@ -6,8 +6,10 @@ import importlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
@@ -18,7 +20,7 @@ from dsr_sdk.host.people.roles import Role, allowed
 from dsr_sdk.portal import create_app
 from dsr_sdk.portal.app import PUBLIC, ROUTERS
 from dsr_sdk.portal.web import Gate, KeyGate
-from tests.portal.conftest import Client
+from tests.portal.conftest import Client, address
 from tests.world import World
 
 
@@ -111,6 +113,34 @@ def test_each_role_may_what_its_permissions_say(role: Role, signed_in_as: Callab
         assert response.status_code < 500, (route.name, response.text)
         assert (response.status_code != 403) is may, (route.name, role, response.status_code)
         assert not response.headers.get("location", "").startswith("/sign-in"), route.name
+
+
+DELICATE = {
+    "POST /accounts/new": {"account": "new@example.com", "name": "New", "role": "agent"},
+    "POST /accounts/keys": {"name": "Web shop", "role": "support"},
+    "POST /accounts/{id}/role": {"role": "admin"},
+    "POST /accounts/{id}/invite": {},
+    "POST /accounts/{id}/second-factor": {},
+}
+"""What opens doors to others, with a form for it: it asks once more who somebody is, ten minutes after they have said so."""
+
+
+def test_what_opens_doors_asks_once_more(admin: Client, host: Host) -> None:
+    """And nothing else does, whatever the route: a form for each, a session that is an hour old, and the page is there or it is not."""
+    person = host.ledger.vault.fingerprint("portal", "account", address(Role.AGENT)).hex()[:16]
+    asked = set()
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=15)):
+        for route in SESSIONS:
+            if route.path in ("/sign-out", "/account/sign-out-everywhere"):
+                continue
+            url = route.path.replace("{id}", person) if route.path.startswith("/accounts/{id}") else route.address
+            data = {"csrf": admin.csrf, **DELICATE.get(route.name, {})} if route.method != "GET" else None
+            answer = admin.request(route.method, url, data=data, headers={"origin": "http://testserver"})
+            assert answer.status_code < 500, (route.name, answer.text)
+            if "Please confirm that it is you" in answer.text:
+                assert answer.status_code == 403, route.name
+                asked.add(route.name)
+    assert asked == set(DELICATE)
 
 
 @pytest.mark.parametrize("role", Role)

@@ -15,16 +15,18 @@ import pytest
 from dsr_sdk import Record
 from dsr_sdk.errors import RejectedError
 from dsr_sdk.host import Host
+from dsr_sdk.host.cases.verification import Method
 from dsr_sdk.host.people.roles import Role
 from dsr_sdk.host.process.panel import SourceState
 from dsr_sdk.host.process.processing import Processing
 from dsr_sdk.portal import create_app
+from dsr_sdk.request import Request
 from dsr_sdk.testing import Person
 from tests.portal.conftest import Client, Live, address
 from tests.portal.test_case_page import revision
 from tests.portal.test_requests_page import SCRIPT, asked
 from tests.smtp import Inbox
-from tests.toys import Acting, Keyed, Letters, Manually, Revealing, Toy, ToyVendor
+from tests.toys import Acting, Jobs, Keyed, Letters, Manually, Revealing, Toy, ToyVendor
 from tests.world import World
 
 if TYPE_CHECKING:
@@ -137,7 +139,7 @@ def test_deleting_lists_what_is_erased_and_kept_before_it_is_done(agent: Client,
     """The page names N, every resource and why something is kept; "Last deleted" stands there only after the vendor has confirmed."""
     number = processed(host, "shop", "crm", "cabinet")
     page = agent.form(f"/requests/{number}/give-free", **shown(host, number, "shop", "crm")).text
-    assert "Delete from 2 data sources?" in page
+    assert "Delete the data of Ada Lovelace from 2 data sources?" in page
     assert "Delete 2 sources" in page
     assert re.search(r"4 kept", page)
     assert "tax law, ten years" in page
@@ -255,7 +257,8 @@ def test_without_data_sources_the_page_says_what_to_do(admin: Client, agent: Cli
 def test_ticking_a_letter_sends_it_once(agent: Client, host: Host, inbox: Inbox) -> None:
     """Email Sent, and the line of the recent activity word for word; a second tick sends nothing, and it is not deleted by that."""
     number = processed(host, "paper")
-    assert "Send e-mail" in agent.get(f"/requests/{number}").text
+    page = agent.get(f"/requests/{number}").text
+    assert "Send e-mail" in page
     for _ in range(2):
         assert agent.form(f"/requests/{number}/sources/paper/letter").status_code == 303
         host.processing.run(number)
@@ -264,6 +267,93 @@ def test_ticking_a_letter_sends_it_once(agent: Client, host: Host, inbox: Inbox)
     assert "Email Sent" in page
     assert "Requested deletion from Paper Ltd" in page
     assert "Last deleted" not in page
+
+
+def test_a_letter_is_shown_before_it_is_sent(agent: Client, host: Host, inbox: Inbox) -> None:
+    """Its box asks first, with recipient, copy, subject and the four facts; it is not one of those that select, and the page says so; what
+    is polled holds none of it."""
+    number = processed(host, "paper", "shop")
+    page = agent.get(f"/requests/{number}").text
+    asked_ = re.search(r'<details class="confirm letter-ask" id="letter-paper".*?</details>', page, re.DOTALL)
+    assert asked_
+    for text in ("Send deletion e-mail…", "Subject", "Request to delete personal data", "Copy to", "Type of request", "Lovelace", ADA, "Cancel"):
+        assert text in asked_[0], text
+    assert 'hx-trigger="change"' not in page
+    assert "not the e-mails: each asks by itself" in page
+    polled = agent.get(f"/requests/{number}/panel", headers={"hx-request": "true"}).text
+    assert 'id="letter-paper"' in polled
+    assert ADA not in polled
+    assert "Lovelace" not in polled
+    assert not inbox.letters
+    said = agent.form(f"/requests/{number}/sources/paper/letter")
+    assert said.headers["location"].endswith("#source-paper")
+
+
+def test_what_is_said_stands_beside_what_was_acted_on(agent: Client, host: Host) -> None:
+    """After *Mark as done* in the row, not at the head of the page; once."""
+    number = processed(host, "cabinet", "shop")
+    done = agent.form(f"/requests/{number}/sources/cabinet/done", note="seen to")
+    assert done.headers["location"] == f"/requests/{number}#source-cabinet"
+    page = agent.get(f"/requests/{number}").text
+    row = re.search(r'id="source-cabinet">.*?</li>', page, re.DOTALL)
+    assert row
+    assert "Marked." in row[0]
+    assert page.count("Marked.") == 1
+    assert "Marked." not in agent.get(f"/requests/{number}").text
+
+
+@pytest.fixture
+def jobs(portal_world: World) -> ToyVendor:
+    """A vendor whose jobs do not end, before the host is opened."""
+    vendor = portal_world.add("jobs", Jobs, None, ADA)
+    vendor.jobs_finish = False
+    return vendor
+
+
+def test_going_on_without_waiting(jobs: ToyVendor, agent: Client, host: Host) -> None:
+    """Where a vendor has accepted it and nothing else is left, the page says that there is nothing to do, and follows slowly; with a reason
+    one may go on, the record keeps it, and the box says what is not finished. It failed after the close: the page says so, and what to do."""
+    number = processed(host, "shop", "jobs")
+    page = agent.get(f"/requests/{number}").text
+    assert "Nothing to do now" not in page
+    host.processing.give_free(number, ["shop", "jobs"], by=BY)
+    host.processing.run(number)
+    page = agent.get(f"/requests/{number}").text
+    assert "Nothing to do now: Jobs in a moment" in page
+    assert "Go on without waiting…" in page
+    assert agent.form(f"/requests/{number}/sources/jobs/go-on", reason="short").status_code == 400
+    gone = agent.form(f"/requests/{number}/sources/jobs/go-on", reason="ten days are too long")
+    assert gone.headers["location"] == f"/requests/{number}#source-jobs"
+    page = agent.get(f"/requests/{number}").text
+    assert "Accepted, not finished" in page
+    assert "Everything else was deleted (accepted, not finished yet: Jobs)" in page
+    assert agent.form(f"/requests/{number}/finish", revision=revision(host, number), all_done="1").status_code == 303
+    assert "Accepted, not finished yet: Jobs" in agent.get(f"/requests/{number}").text
+    assert "accepted" in host.replies.get(number).body
+    host.replies.close(number, by=BY)
+    jobs.jobs_fail = True
+    time.sleep(0.3)  # the soonest poll
+    host.run_all()
+    page = agent.get(f"/requests/{number}").text
+    assert "Jobs failed after you had gone on" in page
+    assert "Congrats" not in page
+    assert agent.form(f"/requests/{number}/sources/jobs/override", reason="they have gone out of business").status_code == 303
+    assert state(host, number, "jobs") is SourceState.OVERRIDDEN
+
+
+def test_an_identifier_is_entered_where_a_warning_asks_for_it(agent: Client, host: Host) -> None:
+    """*Enter it as an identifier if you know it is*: the field stands there."""
+    addresses = [{"kind": "email", "value": value, "source": "typed"} for value in (ADA, "second@example.com")]
+    number = host.submit(Request.parse({"type": "deletion", "channel": "privacy_center", "subject": {"identities": addresses}}))
+    host.workflow.verify(number, Method.EMAIL, by=BY)
+    host.workflow.accept(number, by=BY, sources=["shop"])
+    host.processing.search(number)
+    page = agent.get(f"/requests/{number}").text
+    assert "nter it as an identifier" in page
+    assert 'id="enter-shop"' in page
+    entered = agent.form(f"/requests/{number}/identifier", kind="email", value="second@example.com", source="shop")
+    assert entered.headers["location"] == f"/requests/{number}#source-shop"
+    assert "not searched with" not in agent.get(f"/requests/{number}").text
 
 
 def test_a_ticked_letter_is_shown_as_what_it_is(agent: Client, host: Host, inbox: Inbox) -> None:
@@ -325,7 +415,7 @@ def test_continue_is_off_until_everything_is_done(agent: Client, host: Host) -> 
     """The reasons stand there; the box "All data was deleted" is needed as well; then there is no way back."""
     number = processed(host, "shop", "cabinet")
     page = agent.get(f"/requests/{number}").text
-    assert re.search(r'class="button primary" disabled>.{0,900}Continue</button>', page, re.DOTALL)
+    assert re.search(r'class="button primary" disabled aria-describedby="blockers">.{0,900}Continue</button>', page, re.DOTALL)
     assert "Toy: data found, not deleted yet" in page
     assert "All data was deleted" in page
     agent.form(f"/requests/{number}/give-free/confirmed", **shown(host, number, "shop"))
@@ -414,6 +504,49 @@ def test_a_copy_is_looked_through_redacted_and_generated(agent: Client, host: Ho
     assert agent.get(f"/requests/{copied}/copy/download").status_code == 400
 
 
+def test_what_cannot_work_yet_is_off_and_says_why(agent: Client, host: Host) -> None:
+    """*Generate copy* before anything is collected; the list of what is missing names the copy; an error page for people has no number."""
+    number = processed(host, "shop", type="copy", search=False)
+    page = agent.get(f"/requests/{number}").text
+    assert re.search(r'disabled aria-describedby="ungenerable">Generate copy', page)
+    assert "Not yet: nothing was collected yet." in page
+    assert "The copy is not generated, or not since the last change" in page
+    refused = agent.form(f"/requests/{number}/copy/generate")
+    assert refused.status_code == 400
+    assert "Status 400" not in refused.text
+
+
+def test_a_long_record_is_folded(agent: Client, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty fields and what goes beyond a dozen stand folded, each with its box; the way back stands at the head, too."""
+    data = {f"field_{n}": f"value {n}" for n in range(15)} | {"blank": "", "nothing": None}
+    monkeypatch.setattr(Acting, "script", {"export": lambda api, match: iter([Record("ticket", data)])})
+    number = processed(host, "support", type="copy")
+    host.processing.give_free(number, ["support"], by=BY)
+    host.processing.run(number)
+    page = agent.get(f"/requests/{number}/copy").text
+    assert "3 more fields</summary>" in page
+    assert "2 empty fields</summary>" in page
+    assert all(f'aria-label="Redact /{name}"' in page for name in data)
+    assert page.count("#copy") >= 2
+
+
+def test_the_closed_page_names_what_was_left_out(agent: Client, host: Host) -> None:
+    """With the reason, and without congratulating; the reply warns of it before; no question is without a way out of it."""
+    number = processed(host, "shop")
+    host.processing.override(number, "shop", by=BY, reason="they are bankrupt")
+    host.workflow.finish(number, by=BY, all_done=True)
+    page = agent.get(f"/requests/{number}").text
+    assert "It was not carried out everywhere" in page
+    assert "Left out: Toy." in page
+    assert "Preview first" in page
+    assert "data-cancel" in page
+    host.replies.close(number, by=BY)
+    page = agent.get(f"/requests/{number}").text
+    assert "Closed. 1 data source was left out" in page
+    assert "Toy (they are bankrupt)" in page
+    assert "The request was fulfilled" not in page
+
+
 def test_a_copy_needs_a_package_or_a_decision(agent: Client, host: Host, copied: str) -> None:
     """Continue without one is a box of its own, not required once it is generated."""
     assert "Answer without a generated copy" in agent.get(f"/requests/{copied}").text
@@ -451,8 +584,20 @@ def test_the_button_counts_and_progress_comes_by_itself(browse: Callable[..., Pa
     page.get_by_role("button", name="Delete 2 sources").click()
     page.wait_for_url(f"**/requests/{number}#panel")
     page.get_by_text("Last deleted").nth(1).wait_for()
-    page.get_by_label("Send the e-mail to Paper Ltd").check()
+    box = page.get_by_label("Send deletion e-mail to Paper Ltd")
+    box.check()
+    page.get_by_role("button", name="Cancel").locator("visible=true").click()
+    page.locator("#tick-paper:not(:checked)").wait_for()
+    assert not inbox.letters
+    box.check()
+    page.set_viewport_size({"width": 1280, "height": 500})
+    send = page.get_by_role("button", name="Send e-mail")
+    send.scroll_into_view_if_needed()
+    top = "document.getElementById('source-paper').getBoundingClientRect().top"
+    before = page.evaluate(top)
+    send.click()
     page.get_by_text("Email Sent").wait_for()
+    assert abs(page.evaluate(top) - before) < 5, "what was acted on stays where it was"
     assert len(inbox.letters) == 1
     assert not broken
 
@@ -535,13 +680,15 @@ def test_a_letter_that_was_refused_is_unticked_by_its_box(browse: Callable[..., 
     page.goto(f"/requests/{number}")
     box = page.locator("#tick-paper")
     box.check()
+    page.get_by_role("button", name="Send e-mail").click()
     page.get_by_text("Failed", exact=True).wait_for()
     assert box.is_checked()
     box.uncheck()
-    page.locator('#tick-paper[aria-label^="Send the e-mail to Paper Ltd"]:not(:checked)').wait_for()
+    page.locator('#tick-paper[aria-label^="Send deletion e-mail to Paper Ltd"]:not(:checked)').wait_for()
     until(lambda: state(host, number, "paper") is SourceState.EMAIL_READY)
     assert not inbox.letters
     inbox.refuse = {}
     box.check()
+    page.get_by_role("button", name="Send e-mail").click()
     page.get_by_text("Email Sent", exact=True).wait_for()
     assert (box.is_checked(), box.is_disabled(), len(inbox.letters)) == (True, True, 1)

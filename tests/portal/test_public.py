@@ -172,6 +172,30 @@ def test_without_a_privacy_center(portal_world: World) -> None:
             assert client.get(path).status_code == 404
 
 
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+def test_a_correction_asks_what_is_to_be_corrected(browse: Callable[..., Page], host: Host, scripts: bool) -> None:
+    """The field stands there for that choice only, and so does its heading; what was typed is in the request."""
+    page = browse(java_script_enabled=scripts)
+    page.goto("/privacy/en")
+    field, heading = page.get_by_label("What is wrong, and what should it be?"), page.get_by_role("heading", name="Further details")
+    page.get_by_label("Delete my personal data").check()
+    assert (field.is_visible(), heading.is_visible()) == (False, False)
+    page.get_by_label("Correct my personal data").check()
+    assert (field.is_visible(), heading.is_visible()) == (True, True)
+    page.get_by_label("First name").fill("Ada")
+    page.get_by_label("Last name").fill("Lovelace")
+    page.get_by_label("E-mail address").fill("ada@example.com")
+    page.get_by_label("Country of residence").select_option("DE")
+    page.wait_for_timeout(2100)
+    page.get_by_role("button", name="Send request").click()
+    assert page.get_by_role("alert").get_by_text("What is wrong, and what should it be?").is_visible()
+    field.fill("My street")
+    page.get_by_role("button", name="Send request").click()
+    page.get_by_role("heading", name="We have received your request").wait_for()
+    [case] = host.cases()
+    assert host.request(case.number).custom_fields == {"correction": "My street"}
+
+
 def test_too_large_a_form(client: Client) -> None:
     """More than a form can hold is refused before it is read."""
     assert client.form("/privacy/en", first_name="x" * (2 << 20)).status_code == 413

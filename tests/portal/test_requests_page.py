@@ -12,12 +12,17 @@ import pytest
 
 from dsr_sdk import Request
 from dsr_sdk.host import Host
+from dsr_sdk.host.cases.workflow import Reason
 from dsr_sdk.host.people.roles import Role
 from tests.portal.conftest import Client, address
+from tests.portal.test_outbox_page import opened
+from tests.smtp import Inbox
+from tests.world import World
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+BY = address(Role.AGENT)
 SCRIPT = "<script>alert(1)</script>"
 
 
@@ -58,6 +63,57 @@ def _closed(host: Host) -> str:
     host.replies.edit(number, mode="none", reason="told by telephone", by="agent@example.com")
     host.replies.close(number, by="agent@example.com", revision=host.workflow.get(number).revision)
     return number
+
+
+def test_who_asks_is_shown_in_part_to_those_who_may_see_people(agent: Client, signed_in_as: Callable[[Role], Client], host: Host) -> None:
+    """A masked address, else initials, else the end of a number; a tick that is explained in words; no way in that is called like a role."""
+    told = [asked(), Request.parse({"type": "copy", "subject": {"phone": "+4915112345678", "first_name": "Grace", "last_name": "Hopper"}})]
+    told += [Request.parse({"type": "copy", "subject": {"phone": "+4915112345678"}}), Request.parse({"type": "copy", "subject": {"user_id": "u-7"}})]
+    told += [asked(email=f"person{n}@example.com", channel="agent") for n in range(46)]
+    numbers = host.submit_many(told)
+    shown = agent.get("/requests").text
+    for label in ("a…@example.com", "G. H.", "…678"):
+        assert f">{label}</span>" in shown
+    assert "ada@example.com" not in shown
+    assert 'aria-label="Identity verified"' in shown
+    assert "identity verified</p>" in shown
+    assert '"Came by">Letter or phone<' in shown
+    blind = signed_in_as(Role.READ_ONLY).get("/requests").text
+    assert "a…@example.com" not in blind
+    cases = [host.workflow.get(number) for number in numbers]
+    assert len(host.inbox.people(cases)) == 49
+    host.workflow.reject(numbers[0], Reason.OTHER, by=BY)
+    host.replies.edit(numbers[0], mode="none", reason="told", by=BY)
+    host.replies.close(numbers[0], by=BY)
+    host.shred(numbers[0], by=BY)
+    assert numbers[0] not in host.inbox.people(cases)
+
+
+def test_answers_that_nobody_has_read_are_one_step_from_the_dashboard(portal_world: World, inbox: Inbox) -> None:
+    """A tile counts them, and leads to the list of their requests; read, the request leaves it. The filter can be saved."""
+    host, agent = opened(portal_world, inbox)
+    quiet, number = host.submit_many([asked(email="b@example.com"), asked()])
+    host.conversation.message(number, "Which shop?", by=BY)
+    host.outbox.sweep()
+    host.conversation.answer(re.findall(r"/p/answer/(\S+)", inbox.texts[-1])[0], "The one in Bonn")
+    tile = re.search(r'href="/requests\?unread=1">.*?New answers</span><span class="figure-value">(\d+)', agent.get("/").text, re.DOTALL)
+    assert tile is not None
+    assert tile[1] == "1"
+    assert listed(agent.get("/requests?unread=1").text) == [number]
+    assert agent.form("/requests/filters", name="Answers", unread="1").headers["location"] == "/requests?unread=1"
+    assert host.inbox.saved_filters(BY)[0].filter.unread
+    agent.get(f"/requests/{number}")
+    assert listed(agent.get("/requests?unread=1").text) == []
+    assert quiet in agent.get("/requests").text
+
+
+def test_what_was_found_stands_without_filters(agent: Client, host: Host) -> None:
+    """Closed and open requests are found alike: no filter beside them says otherwise."""
+    _closed(host)
+    host.submit(asked())
+    page = agent.form("/requests/search", text="ada@example.com").text
+    assert "2 requests found" in page
+    assert "All open" not in page
 
 
 def test_filters_narrow_the_list(agent: Client, host: Host) -> None:

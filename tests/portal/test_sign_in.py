@@ -55,7 +55,7 @@ def test_every_failure_reads_the_same(client: Client, account: str, password: st
     client.visit("/sign-in")
     answer = client.form("/sign-in", account=account, password=password)
     assert answer.status_code == 400
-    assert "This account, password and code do not sign in" in answer.text
+    assert "This account and password do not sign in" in answer.text
     assert password not in answer.text
     assert not _in(client)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import html
 import http.client
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
@@ -25,6 +27,7 @@ from tests.portal.conftest import WORKFLOW, Client, Live, address
 from tests.world import World
 
 BACK = "http://testserver/sign-in/oidc/back"
+HOME = {"origin": "http://testserver"}
 
 
 def _text(data: bytes) -> str:
@@ -42,6 +45,7 @@ class Provider:
         self.key = self.signing = RSAKey.generate_key(2048, {"kid": "one"})
         self.methods = ["client_secret_basic"]
         self.calls: list[str] = []
+        self.ages: list[str] = []
         self._codes: dict[str, dict[str, str]] = {}
         self.app = FastAPI()
         self.app.add_api_route("/.well-known/openid-configuration", self.describe)
@@ -59,7 +63,10 @@ class Provider:
             "token_endpoint_auth_methods_supported": self.methods,
         }
 
-    def authorize(self, client_id: str, redirect_uri: str, state: str, nonce: str, code_challenge: str, code_challenge_method: str) -> Response:
+    def authorize(
+        self, client_id: str, redirect_uri: str, state: str, nonce: str, code_challenge: str, code_challenge_method: str, max_age: str = ""
+    ) -> Response:
+        self.ages.append(max_age)
         assert (client_id, redirect_uri, code_challenge_method) == ("portal", BACK, "S256")
         code = f"code-{len(self._codes)}"
         self._codes[code] = {"nonce": nonce, "challenge": code_challenge}
@@ -122,9 +129,9 @@ def browser(oidc_host: Host) -> Client:
     return Client(create_app(oidc_host, engine=False), follow_redirects=False)
 
 
-def _there(client: Client, wanted: str = "/accounts") -> str:
+def _there(client: Client, wanted: str = "/accounts", *, asked: str = "") -> str:
     """Go to the provider, which sends the browser back at once; the address of ours it is sent to."""
-    away = urlsplit(client.get(f"/sign-in/oidc?next={wanted}").headers["location"])
+    away = urlsplit(client.get(asked or f"/sign-in/oidc?next={wanted}").headers["location"])
     connection = http.client.HTTPConnection(away.netloc, timeout=20)
     connection.request("GET", f"{away.path}?{away.query}")
     answer = connection.getresponse()
@@ -242,6 +249,42 @@ def test_another_providers_answer_is_refused(browser: Client, provider: Provider
     back = _there(browser)
     _refused(browser, f"{back}&{urlencode({'iss': 'https://evil.example'})}")
     assert browser.get(f"{back}&{urlencode({'iss': provider.url})}").status_code == 303
+
+
+def test_who_signs_in_there_confirms_there(browser: Client, provider: Provider, oidc_host: Host) -> None:
+    """To make a key, an admin without a password signs in again, and the provider is asked not to take its own session for an answer. What it
+    says of the time counts: somebody who was only passed through has proven nothing."""
+    provider.email = "sso@example.com"
+    oidc_host.accounts.create(provider.email, "Without a password", Role.ADMIN, by="tests")
+    provider.claims["auth_time"] = int(time.time()) - 3600
+    browser.get(_there(browser, "/accounts/keys"))
+    assert provider.ages == [""]
+    key = {"name": "Web shop", "role": "support", "days": ""}
+    browser.visit("/accounts/keys")
+    page = browser.post("/accounts/keys", data={"csrf": browser.csrf, **key}, headers={**HOME, "referer": "http://testserver/accounts/keys"})
+    assert page.status_code == 403
+    assert "Please confirm that it is you" in page.text
+    assert 'name="proof_password"' not in page.text
+    again = re.search(r'href="(/sign-in/oidc\?[^"]+)">[^<]*(?:<svg.*?</svg>)?\s*Sign in with Example login again', page.text, re.DOTALL)
+    assert again is not None
+    for auth_time, made in ((provider.claims["auth_time"], 0), (int(time.time()), 1)):
+        provider.claims["auth_time"] = auth_time
+        assert browser.get(_there(browser, asked=html.unescape(again[1]))).headers["location"] == "/accounts/keys"
+        assert provider.ages[-1] == "0"
+        browser.visit("/accounts/keys")
+        browser.form("/accounts/keys", **key)
+        assert len(oidc_host.accounts.keys()) == made
+
+
+def test_without_an_address_nobody_is_sent_there(portal_world: World, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address that the provider sends people back to is the configured one, never what a header says."""
+    monkeypatch.setenv("PORTAL_SECRET", "s/ecret")
+    portal_world.tables = f'[portal.oidc]\nissuer = "{provider.url}"\nclient_id = "portal"\nclient_secret = "env:PORTAL_SECRET"'
+    client = Client(create_app(portal_world.open(), engine=False), follow_redirects=False)
+    answer = client.get("/sign-in/oidc", headers={"host": "evil.example"})
+    assert answer.status_code == 409
+    assert "nothing says at which address people reach the portal" in answer.text
+    assert "evil.example" not in answer.text + str(answer.headers)
 
 
 def test_a_deactivated_account_stays_out(browser: Client, oidc_host: Host) -> None:

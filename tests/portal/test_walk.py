@@ -181,11 +181,12 @@ class Walk:
         if box is not None:
             page.get_by_label(box).check()
         page.locator(".finish").get_by_role("button", name="Continue").click()
-        page.get_by_role("button", name="Reply & close").wait_for()
+        page.locator("summary", has_text="Reply & close").wait_for()
 
     def reply_and_close(self, page: Page) -> None:
-        """Send what is pre-filled."""
-        page.get_by_role("button", name="Reply & close").click()
+        """Send what is pre-filled: the button asks first, and says where it is sent."""
+        page.locator("summary", has_text="Reply & close").click()
+        page.locator(".confirm-body").get_by_role("button", name="Reply & close").click()
         page.locator(".steps .current, .steps [aria-current=step]", has_text="Close").wait_for()
 
     def told_once(self, number: str, *words: str, to: str = ADA) -> str:
@@ -267,23 +268,25 @@ def test_deletion(walk: Walk, portal_world: World, scripts: bool, tmp_path: Path
                 page.get_by_role("link", name="Refresh").click()
             page.wait_for_timeout(50)
 
-    followed(lambda: page.get_by_text("Data found").count() == 2)
+    followed(lambda: page.get_by_text("Data found", exact=True).count() == 2)
     button = page.locator("button[data-counts]")
     if scripts:
         assert button.inner_text().strip() == "Delete 0 sources"
         page.get_by_role("checkbox", name="Delete Toy").check()
         assert button.inner_text().strip() == "Delete 1 source"
     walk.give_free(page, "Delete", "Toy", "Revealing")
-    assert page.get_by_role("heading", level=1).inner_text() == "Delete from 2 data sources?"
+    assert page.get_by_role("heading", level=1).inner_text() == "Delete the data of Ada Lovelace from 2 data sources?"
     assert "tax law, ten years" in page.locator("main").inner_text()
     page.get_by_role("button", name="Delete 2 sources").click()
     followed(lambda: page.get_by_text("Last deleted").count() == 2)
     assert not portal_world.vendors["shop"].holds(ADA)
 
     if scripts:
-        page.get_by_role("checkbox", name="Send the e-mail to Paper Ltd").check()
+        page.get_by_role("checkbox", name="Send deletion e-mail to Paper Ltd").check()
     else:
-        row(page, "paper").get_by_role("button", name="Send e-mail").click()
+        row(page, "paper").locator("summary", has_text="Send deletion e-mail").click()
+    assert "Lovelace" in row(page, "paper").locator(".letter-ask .confirm-body").inner_text()
+    row(page, "paper").get_by_role("button", name="Send e-mail").click()
     followed(lambda: row(page, "paper").get_by_text("Email Sent").count() == 1)
     page.get_by_text("Requested deletion from Paper Ltd").first.wait_for()
     walk.until(lambda: len(walk.letters("privacy@paper.example")) == 1)
@@ -304,7 +307,7 @@ def test_deletion(walk: Walk, portal_world: World, scripts: bool, tmp_path: Path
     page.get_by_text("Marked Paper Ltd as done").first.wait_for()
     walk.finish(page, "All data was deleted")
     walk.reply_and_close(page)
-    assert "Congrats! You have successfully fulfilled a request." in page.locator("main").inner_text()
+    assert "Closed. The request was fulfilled." in page.locator("main").inner_text()
     walk.told_once(number, "Dear Ada Lovelace", "tax law, ten years")
 
     page.get_by_role("link", name="See request history").click()

@@ -28,12 +28,14 @@ class Manual(Connector):
         """What the checklist shows."""
 
         instructions: str = Field(min_length=1, max_length=5_000, description="what to do, step by step; shown to the owner")
+        instructions_deletion: str | None = Field(None, max_length=5_000, description="instead of them for a deletion")
+        instructions_copy: str | None = Field(None, max_length=5_000, description="instead of them for a copy: what to collect")
         owner: str = Field(description="who does it: a person, a team or an address")
 
-        @field_validator("instructions")
+        @field_validator("instructions", "instructions_deletion", "instructions_copy")
         @classmethod
-        def _says_something(cls, value: str) -> str:
-            if not value.strip():
+        def _says_something(cls, value: str | None) -> str | None:
+            if value is not None and not value.strip():
                 raise ValueError("is empty")
             return value
 

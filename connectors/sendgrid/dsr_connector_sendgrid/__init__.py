@@ -91,7 +91,14 @@ class SendGrid(Connector):
             excuse="SendGrid shows what it keeps of messages sent (Email Activity) for a few days only, and through a paid add-on",
         ),
         *(
-            Holds(name, data=("user.contact.email",), on_erase=Retained, reason=Reason.PROOF_OF_OPT_OUT, text=KEPT, title="list of addresses without mail")
+            Holds(
+                name,
+                data=("user.contact.email",),
+                on_erase=Retained,
+                reason=Reason.PROOF_OF_OPT_OUT,
+                text=KEPT,
+                title="list of addresses without mail",
+            )
             for name in SUPPRESSIONS
         ),
     )
@@ -102,7 +109,8 @@ class SendGrid(Connector):
     batch_size = JOB_SIZE
     find_batch_size = SEARCH_SIZE
     lag = timedelta(hours=1)
-    blind_spot = "mail sent to someone who is no contact; where that may be, ask SendGrid to erase the address by hand"
+    blind_spot = "mail sent to someone who is no contact"
+    blind_spot_erase = "where that may be, ask SendGrid to erase the address by hand"
     evidence = (Evidence.SANDBOX, Evidence.SPEC)
     docs = "https://www.twilio.com/docs/sendgrid/api-reference"
 

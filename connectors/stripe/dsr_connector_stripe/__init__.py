@@ -84,7 +84,7 @@ class Stripe(Connector):
             on_erase=Retained,
             reason=Reason.LEGAL_OBLIGATION,
             text="Records of payments are kept for as long as tax and accounting law requires.",
-            title="payments",
+            title="charges",
         ),
         Holds(
             "payment_intent",

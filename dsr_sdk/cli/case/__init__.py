@@ -15,7 +15,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Take in and look": ("new", "import", "list", "find", "show", "history", "record"),
     "Review": ("verify", "ask-to-verify", "accept", "reject", "withdraw", "merge", "assign", "extend", "pause", "resume"),
     "Process": (
-        *("sources", "search", "identifier", "add-source", "free", "tick", "untick", "mark", "retry", "override", "finish"),
+        *("sources", "search", "identifier", "add-source", "free", "tick", "untick", "mark", "retry", "override", "go-on", "finish"),
         *("copy-preview", "copy-redact", "copy-restore", "copy-generate", "copy-download", "copy-offer"),
     ),
     "Reply": ("reply", "close", "settle"),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dsr_sdk.cli import consent, output, progress
-from dsr_sdk.cli.session import By, CaseNumber, Json, agent, case_number, opened
+from dsr_sdk.cli.session import By, CaseNumber, Json, Overwrite, agent, case_number, opened
 
 __all__ = ["register"]
 
@@ -132,7 +132,7 @@ def download(
     ctx: typer.Context,
     case: CaseNumber,
     out: Annotated[Path, typer.Option(help="The zip file to write.", show_default=False)],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    overwrite: Overwrite = False,
     by: By = "",
     json: Json = False,
 ) -> None:

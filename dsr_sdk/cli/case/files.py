@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from dsr_sdk.cli import consent, output
-from dsr_sdk.cli.session import By, CaseNumber, Json, Yes, agent, case_number, opened
+from dsr_sdk.cli.session import By, CaseNumber, Json, Overwrite, Yes, agent, case_number, opened
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -107,7 +107,7 @@ def get(
     case: CaseNumber,
     id_: FileId,
     out: Annotated[Path, typer.Option(help="Where to write it.", show_default=False)],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    overwrite: Overwrite = False,
     by: By = "",
     json: Json = False,
 ) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from dsr_sdk.cli import consent, output
 from dsr_sdk.cli.case import shown
-from dsr_sdk.cli.session import By, CaseNumber, Json, Yes, agent, case_number, opened
+from dsr_sdk.cli.session import By, CaseNumber, Json, Overwrite, Yes, agent, case_number, opened
 
 if TYPE_CHECKING:
     from dsr_sdk.host import Host
@@ -245,7 +245,7 @@ def record(
     out: Annotated[Path | None, typer.Option(help="Write it there instead of standard output.", show_default=False)] = None,
     pdf: Annotated[bool, typer.Option("--pdf", help="As PDF; needs --out.")] = False,
     personal: Annotated[bool, typer.Option("--personal", help="With the person, the conversation and the reply.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    overwrite: Overwrite = False,
     by: By = "",
     json: Json = False,
 ) -> None:

@@ -37,6 +37,7 @@ def register(group: typer.Typer) -> None:
         ("mark", mark),
         ("retry", retry),
         ("override", override),
+        ("go-on", go_on),
         ("finish", finish),
     ):
         group.command(name)(command)
@@ -84,9 +85,7 @@ def identifier(
 ) -> None:
     """Enter an identifier that a data source was missing. Where it was missing is searched again."""
     number = case_number(case)
-    found = people.identities(email, phone, user_id, vendor_id)
-    if not found:
-        raise typer.BadParameter("give --email, --phone, --user-id or --vendor-id", param_hint="--email")
+    found = people.some(email, phone, user_id, vendor_id)
     with opened(ctx) as host:
         for one in found:
             progress.gently(host, lambda one=one: host.processing.add_identifier(number, one, by=agent(by)))  # type: ignore[misc]  # bound at once
@@ -182,6 +181,7 @@ def mark(
     source: SourceName,
     note: Annotated[str, typer.Option(help="What was seen or done; kept sealed with the case.", show_default=False)] = "",
     file: Annotated[list[Path] | None, typer.Option(help="What proves it, to be sealed with the case; may be repeated.", show_default=False)] = None,
+    result: Annotated[str, typer.Option(help="Of a copy, what it came to: nothing-found, attached or elsewhere.", show_default=False)] = "",
     by: By = "",
     json: Json = False,
 ) -> None:
@@ -189,7 +189,7 @@ def mark(
     number = case_number(case)
     with opened(ctx) as host:
         with files.attached(host, number, file or (), purpose="evidence", source=source, by=agent(by)) as ids:
-            host.processing.mark_done(number, source, by=agent(by), note=note, files=ids)
+            host.processing.mark_done(number, source, by=agent(by), note=note, files=ids, result=result.replace("-", "_"))
         _panel(ctx, host, number, json=json)
 
 
@@ -228,6 +228,21 @@ def override(
     number = case_number(case)
     with opened(ctx) as host:
         host.processing.override(number, source, by=agent(by), reason=consent.text_of(reason, "--reason"))
+        _panel(ctx, host, number, json=json)
+
+
+def go_on(
+    ctx: typer.Context,
+    case: CaseNumber,
+    source: SourceName,
+    reason: Annotated[str, typer.Option(help="Why; at least 10 characters, kept sealed. - reads it from standard input.", show_default=False)],
+    by: By = "",
+    json: Json = False,
+) -> None:
+    """Go on without waiting for a vendor that has accepted it. It is asked on, and if it fails the case is open again."""
+    number = case_number(case)
+    with opened(ctx) as host:
+        host.processing.go_on(number, source, by=agent(by), reason=consent.text_of(reason, "--reason"))
         _panel(ctx, host, number, json=json)
 
 

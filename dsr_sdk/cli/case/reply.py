@@ -231,7 +231,9 @@ def conversation(ctx: typer.Context, case: CaseNumber, by: By = "", json: Json =
             output.say(output.clean(f"    file {info.id}: {info.name} ({info.media_type}, {info.size} bytes)"))
     for one in sent:
         if one.mail.kind != "message":  # that one stands above
-            output.say(output.clean(f"{output.when(one.mail.created_at)}  e-mail: {output.words(one.mail.kind)} to {one.to} ({one.mail.state.value})"))
+            output.say(
+                output.clean(f"{output.when(one.mail.created_at)}  e-mail: {output.words(one.mail.kind)} to {one.to} ({one.mail.state.value})")
+            )
     if not rows and not sent:
         output.note("nothing was said yet")
 

@@ -203,6 +203,8 @@ def source_json(row: PanelSource) -> dict[str, Any]:
         "deeds": [{"resource": resource, "deed": str(deed), "records": count, "why": why} for resource, deed, count, why in row.deeds],
         "warnings": list(row.warnings),
         "retained": [{"resource": resource, "text": text} for resource, text in row.retained],
+        "awaited": row.awaited,
+        "result": row.result or None,
         "overridden_by": row.overridden_by,
         "overridden_at": _iso(row.overridden_at),
         "files": [info.id for info in row.files],
@@ -219,5 +221,6 @@ def panel_json(panel: Panel) -> dict[str, Any]:
         "selectable": panel.selectable,
         "blockers": list(panel.blockers),
         "confirm": panel.confirm or None,
+        "needs": list(panel.needs),
         "activity": [{"at": line.at.isoformat(), "actor": line.actor, "text": line.text} for line in panel.activity],
     }

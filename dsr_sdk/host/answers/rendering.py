@@ -37,6 +37,8 @@ VARIABLES: dict[str, str] = {
     "reason": "why it was declined, as a sentence; empty otherwise",
     "remedy": "what the person can do against a refusal, as the law of the case has it; empty where it has nothing",
     "sources": "list of (title, result): each data source and what became of it",
+    "except_for": "the data sources that were left out, in words; empty for none",
+    "not_finished": "the data sources that have accepted it and are not finished, in words; empty for none",
     "retained": "list of (title, text): what is kept, and why",
     "copy_link": "the address of the copy; made when the reply is sent",
     "copy_until": "the day on which that address ends, as it stands in a letter; known when the reply is sent",

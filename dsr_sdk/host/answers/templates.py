@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -238,7 +238,9 @@ class Templates(Desk):
             "decision": words.decisions[decision],
             "reason": words.reasons.get(row.reason or "", "") if decision == Decision.REJECTED.value else "",
             "remedy": words.remedy(row.regime),
-            "sources": tuple((source.title, words.results[_result(source, row.type)]) for source in rows) if accepted else (),
+            "sources": tuple((source.title, _said(source, row.type, words)) for source in rows) if accepted else (),
+            "except_for": _titles(rows, SourceState.OVERRIDDEN) if accepted else "",
+            "not_finished": _titles(rows, SourceState.ACCEPTED) if accepted else "",
             "retained": retained if accepted and row.type == RequestType.DELETION.value else (),
             "copy_link": COPY_LINK if accepted and row.type == RequestType.COPY.value else "",
             "copy_until": COPY_UNTIL if accepted and row.type == RequestType.COPY.value else "",
@@ -262,9 +264,11 @@ class Templates(Desk):
             "reason": words.reasons["no_match"],
             "remedy": words.remedy("eu_gdpr"),
             "sources": (("Stripe", words.results["deleted"]), ("Archive", words.results["confirmed"])),
+            "except_for": "Zendesk",
+            "not_finished": "Amplitude",
             "retained": (("Stripe (invoices)", "…"),),
             "copy_link": "https://privacy.example.com/p/copy/…",
-            "copy_until": words.day(received + timedelta(days=31 + self.settings.copy_days)),
+            "copy_until": words.day(received + timedelta(days=38)),
             "earlier_case": "DSR-1111-1111-1111-1111",
             "agent": "Alice",
         }
@@ -326,8 +330,23 @@ _RESULTS = {
 _DONE = {"deletion": "deleted", "copy": "copied", "do_not_sell": "opted_out"}
 
 
+def _titles(rows: Iterable[PanelSource], state: SourceState) -> str:
+    """The data sources that stand so, in words."""
+    return ", ".join(row.title for row in rows if row.state is state)
+
+
+def _said(source: PanelSource, type: str, words: Wording) -> str:
+    """What became of a data source, as the person is told."""
+    if source.state is SourceState.ACCEPTED:  # until when, as far as the vendor says; nothing where that is past
+        expected = source.next_at is not None and source.next_at > now()
+        return words.results["accepted_until" if expected else "accepted"].format(day=words.day(source.next_at))
+    return words.results[_result(source, type)]
+
+
 def _result(source: PanelSource, type: str) -> str:
     """What is said of a data source. What a person did by hand is *done*; only a vendor's own answer is *deleted*."""
+    if source.state is SourceState.DONE and source.result:
+        return {"attached": "copied"}.get(source.result, source.result)
     if source.state is SourceState.DONE:
         return _DONE.get(type, "confirmed") if source.process == "automated" else "answered" if source.process == "email" else "confirmed"
     return _RESULTS.get(source.state, "not_done")

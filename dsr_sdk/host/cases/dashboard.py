@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from dsr_sdk.host.cases.inbox import open_by
 from dsr_sdk.host.desk import now
 from dsr_sdk.host.process.panel import title_of
+from dsr_sdk.ledger.desk import LEFT_OUT, case_sources
 from dsr_sdk.ledger.schema import cases, tasks
 from dsr_sdk.ledger.tasks import LIVE
 
@@ -31,7 +32,7 @@ class SourceStats:
     """How one data source is doing.
 
     Attributes:
-        done: Cases whose work there ended well in the last 30 days.
+        done: Cases whose work there ended well in the last 30 days; one that was gone on with without it is counted nowhere.
         failed: Cases in which something there failed in the last 30 days and was not mended since.
         waiting: Cases in which something is still to happen there: by the engine, a vendor, or a person.
     """
@@ -121,7 +122,9 @@ def _iso(day: date) -> str:
 
 
 def _stats(connection: Connection, name: str, title: str, moment: datetime) -> SourceStats:
-    here = select(tasks.c.case).where(tasks.c.source == name, _EFFECTS)
+    # Where somebody went on without it, it neither ended well nor badly, and nothing is waited for.
+    skipped = select(case_sources.c.case).where(case_sources.c.source == name, LEFT_OUT)
+    here = select(tasks.c.case).where(tasks.c.source == name, _EFFECTS, tasks.c.case.not_in(skipped))
     broke = func.max(case((tasks.c.state == "failed", 1), else_=0)).label("broke")
     ended = here.add_columns(broke).where(tasks.c.finished_at >= moment - _RECENT).group_by(tasks.c.case).subquery()
     total, failed = connection.execute(select(func.count(), func.coalesce(func.sum(ended.c.broke), 0)).select_from(ended)).one()

@@ -22,7 +22,7 @@ from dsr_sdk.errors import RequestError
 from dsr_sdk.host.cases.workflow import Stage
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.ledger.columns import Instant
-from dsr_sdk.ledger.desk import case_sources
+from dsr_sdk.ledger.desk import case_sources, messages
 from dsr_sdk.ledger.schema import cases
 from dsr_sdk.request import CASE_NUMBER, Channel, RequestType
 
@@ -47,6 +47,7 @@ class Filter:
         due_before: Due on this day or earlier; days are those of UTC.
         due_after: Due on this day or later.
         overdue: The time is up; of closed cases, they were closed too late. A clock that stands still is never overdue.
+        unread: An answer of the person was read by nobody.
 
     Raises:
         RequestError: A stage, type or channel that does not exist.
@@ -61,6 +62,7 @@ class Filter:
     due_after: date | None = None
     overdue: bool = False
     channel: str | None = None
+    unread: bool = False
 
     def __post_init__(self) -> None:
         for field, words in (("stage", Stage), ("type", RequestType), ("channel", Channel)):
@@ -91,7 +93,7 @@ class Filter:
             if not isinstance(said, dict) or set(said) - known:
                 raise ValueError
             for name, value in said.items():
-                if not isinstance(value, bool if name in ("open", "overdue") else str):
+                if not isinstance(value, bool if name in ("open", "overdue", "unread") else str):
                     raise TypeError
             days = {name: date.fromisoformat(said[name]) for name in ("due_before", "due_after") if name in said}
         except (ValueError, TypeError):
@@ -191,6 +193,8 @@ def _asked(filter: Filter) -> list[ColumnElement[bool]]:
         asked.append(cases.c.type == filter.type)
     if filter.channel is not None:
         asked.append(cases.c.channel == filter.channel)
+    if filter.unread:
+        asked.append(cases.c.case.in_(select(messages.c.case).where(messages.c.direction == literal_column("'in'"), messages.c.read_at.is_(None))))
     if filter.agent is not None:
         asked.append(cases.c.agent == filter.agent if filter.agent else cases.c.agent.is_(None))
     if filter.due_after is not None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.engine import Connection
@@ -20,6 +19,7 @@ from dsr_sdk.errors import ConflictError, RequestError
 from dsr_sdk.host.cases import deadlines
 from dsr_sdk.host.cases.clocks import Clocks
 from dsr_sdk.host.cases.identities import merging
+from dsr_sdk.host.cases.stages import STEPS, Decision, Reason, Stage
 from dsr_sdk.host.cases.verification import Method, Requirement, methods_for, proven, requirement, vouched_by
 from dsr_sdk.host.desk import now
 from dsr_sdk.host.people.workers import worker
@@ -31,47 +31,6 @@ from dsr_sdk.request import Regime, Request, RequestType
 
 __all__ = ["STEPS", "Decision", "Reason", "Stage", "Workflow"]
 
-
-class Stage(StrEnum):
-    """Where a case stands."""
-
-    REVIEW = "review"
-    PROCESS = "process"
-    REPLY = "reply"
-    CLOSED = "closed"
-
-
-class Decision(StrEnum):
-    """What became of a request."""
-
-    ACCEPTED = "accepted"
-    REJECTED = "rejected"
-    WITHDRAWN = "withdrawn"
-    DUPLICATE = "duplicate"
-
-
-class Reason(StrEnum):
-    """Why a request is rejected: the codes of the Data Rights Protocol 1.0."""
-
-    NOT_VERIFIED = "insuf_verification"
-    SUSPECTED_FRAUD = "suspected_fraud"
-    NO_MATCH = "no_match"
-    NOT_COVERED = "claim_not_covered"
-    OUTSIDE_JURISDICTION = "outside_jurisdiction"
-    TOO_MANY = "too_many_requests"
-    OTHER = "other"
-
-
-STEPS: dict[tuple[Stage, str], Stage] = {
-    (Stage.REVIEW, "accept"): Stage.PROCESS,
-    (Stage.REVIEW, "reject"): Stage.REPLY,
-    (Stage.REVIEW, "withdraw"): Stage.REPLY,
-    (Stage.REVIEW, "merge"): Stage.REPLY,
-    (Stage.PROCESS, "finish"): Stage.REPLY,
-    (Stage.PROCESS, "withdraw"): Stage.REPLY,
-    (Stage.REPLY, "close"): Stage.CLOSED,
-}
-"""Every step there is. Withdrawing while processing ends where the first data source was given free."""
 
 _WAITING = (cases.c.stage.is_not(None), cases.c.ended_at.is_(None), or_(cases.c.decision.is_(None), cases.c.decision == Decision.ACCEPTED.value))
 """Cases that somebody still has to answer in substance: a rejected one, or a duplicate, is waiting for its letter only."""
@@ -231,7 +190,8 @@ class Workflow(Clocks):
         if new:
             connection.execute(insert(case_sources), [{"case": case.number, "source": name, "added_at": book.now, "added_by": by} for name in new])
         if new or known - set(sources):
-            book.note(case.number, "sources.chosen", by, sources=list(dict.fromkeys(sources)))
+            left_out = {"left_out": [name for name in usable if name not in sources]} if case.stage == Stage.REVIEW.value else {}
+            book.note(case.number, "sources.chosen", by, sources=list(dict.fromkeys(sources)), **left_out)
 
     def accept(self, number: str, *, by: str, revision: int | None = None, sources: Sequence[str] | None = None) -> None:
         """Continue to processing. It cannot be taken back, and the request cannot be rejected any more.
@@ -256,8 +216,8 @@ class Workflow(Clocks):
             if not RequestType(case.type).automatic:
                 sources = ()
             elif sources is None:
-                chosen = list(connection.execute(select(case_sources.c.source).where(case_sources.c.case == number)).scalars())
-                sources = chosen or self.host.usable_sources()
+                chosen = connection.execute(select(case_sources.c.source).where(case_sources.c.case == number)).scalars()
+                sources = list(chosen) or self.host.usable_sources()
             self._choose(connection, book, case, sources, by)
             self._step(connection, book, case, "accept", by, decision=Decision.ACCEPTED)
 

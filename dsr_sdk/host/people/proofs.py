@@ -38,7 +38,8 @@ class SignInError(RequestError):
 
     def __init__(self) -> None:
         super().__init__(
-            "this account, password and code do not sign in, or there were too many attempts", fix="check all of it; after 15 minutes a lock is over"
+            "this account and password do not sign in, or there were too many attempts",
+            fix="check both, and the code if you were asked for one; after 15 minutes a lock is over",
         )
 
 

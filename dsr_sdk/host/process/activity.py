@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
+from dsr_sdk.connector import Process
 from dsr_sdk.host.process.panel import title_of, verb_of
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.ledger.schema import audit
@@ -50,6 +51,7 @@ _LINES = {
     "opt_out.failed": "Opting out failed at {title}",
     "erasure.verified": "Searched {title} again: nothing is left",
     "erasure.reappeared": "Found again at {title} after deletion",
+    "stage.process": "Accepted the request",
     "identity.added": "Added an identifier",
     "identity.carried": "Took identifiers over from a duplicate: search again",
     "file.attached": "Attached a file",
@@ -78,13 +80,18 @@ def activities(host: Host, connection: Connection, case: Case, *, limit: int = 2
 
 
 def _lines(host: Host, case: Case, rows: Iterable[Any]) -> Iterator[Activity]:
+    letters = {name for name, source in host.registry.sources.items() if source.connector.process is Process.EMAIL}
     for at, actor, event, raw in rows:
         data = json.loads(raw)
         if event == "letter.sent":
             text = str(data["text"])  # word for word as product document 002 has it
         elif event == "sources.given_free":
+            if data.get("by_hand"):
+                continue  # that is how a mark begins, and the mark has a line of its own
             names = [title_of(host, name) for name in data["sources"]]
             text = f"{verb_of(case.type)} {len(names)} source{'' if len(names) == 1 else 's'}: {', '.join(names)}"
+            if all(name in letters for name in data["sources"]):
+                text = f"Let the e-mail be sent to {', '.join(names)}"
         else:
             text = _LINES[event].format(title=title_of(host, str(data.get("source", ""))))
         yield Activity(at, actor, text)

@@ -25,9 +25,9 @@ from dsr_sdk.host.copies import copied, person_of, records_of
 from dsr_sdk.host.desk import now
 from dsr_sdk.host.process.files import FileInfo
 from dsr_sdk.host.process.handover import PackageInfo, copy_case, inputs_of
-from dsr_sdk.host.process.panel import UNDER_WAY, SourceState, sources_of
+from dsr_sdk.host.process.panel import UNDER_WAY, SourceState, sources_of, title_of
 from dsr_sdk.host.process.pickup import Pickup
-from dsr_sdk.host.process.planned import standing
+from dsr_sdk.host.process.planned import said_of, standing
 from dsr_sdk.host.process.redaction import Redaction, Redactor, fields_of, record_key
 from dsr_sdk.ledger.book import Book
 from dsr_sdk.ledger.cases import Case
@@ -217,6 +217,17 @@ class Delivery(Pickup):
         self.host.files.discard(case, dropped)
         return PackageInfo(manifest.sha256, info.size, len(manifest.files), manifest.made_at, current=True)
 
+    def generable(self, case: str) -> str:
+        """Why no package can be made now, as a sentence; empty when one can."""
+        with self.reading() as connection:
+            current = copy_case(self.ledger.cases.get(connection, case))
+            try:
+                rows = self._reports(connection, current)
+            except RequestError as error:
+                return f"{title_of(self.host, error.source or '')} {error.message}"
+            added = self.host.files.listed(connection, current, purpose="copy")
+        return "" if added or any(row.status is not Status.COULD_NOT_CHECK for row in rows) else "nothing was collected yet"
+
     def write(self, case: str, path: Path, *, by: str, progress: Callable[[str, int], None] | None = None, overwrite: bool = False) -> Manifest:
         """Write the same package to a file of the operator's own, in the open: for `Host.copy`."""
         manifest = self._make(case, lambda parts: write_package(path, progress=progress, overwrite=overwrite, **parts))
@@ -229,7 +240,9 @@ class Delivery(Pickup):
             current = copy_case(self.ledger.cases.get(connection, case))
             request = self.ledger.cases.requests(connection, [case])[case]
             rows = self._reports(connection, current)
-            plan = standing(self.ledger, connection, current).plan
+            stands = standing(self.ledger, connection, current)
+            plan = stands.plan
+            elsewhere = {name for name, tasks in stands.tasks.items() if said_of(tasks) == "elsewhere"}
             exports = self.ledger.tasks.of(connection, [case], actions=["export"])
             redactor = Redactor(self.vault, case, self._redactions(connection, current), request.language)
             added = self.host.files.listed(connection, current, purpose="copy")
@@ -242,15 +255,22 @@ class Delivery(Pickup):
                 "company": self.host.config.host.company,
                 "language": request.language,
                 "made_at": now(),
-                "sources": self._sources(rows, plan, exports, redactor, added),
+                "sources": self._sources(rows, plan, exports, redactor, added, elsewhere),
             }
         )
 
     def _sources(
-        self, rows: Sequence[SourceReport], plan: Plan | None, exports: Sequence[Task], redactor: Redactor, added: Sequence[FileInfo]
+        self,
+        rows: Sequence[SourceReport],
+        plan: Plan | None,
+        exports: Sequence[Task],
+        redactor: Redactor,
+        added: Sequence[FileInfo],
+        elsewhere: Set[str],
     ) -> Iterator[SourceCopy]:
         for row in rows:
-            yield copied(row, plan, exports, self.host.registry, self.host.spool, redactor=redactor, handed=self._handed(added, {row.source}))
+            handed, apart = self._handed(added, {row.source}), row.source in elsewhere
+            yield copied(row, plan, exports, self.host.registry, self.host.spool, redactor=redactor, handed=handed, elsewhere=apart)
         others = {info.source for info in added} - {row.source for row in rows}
         if others:
             yield SourceCopy("added", self.host.config.host.company, "", (), handed=self._handed(added, others))

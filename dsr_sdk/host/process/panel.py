@@ -18,7 +18,8 @@ from sqlalchemy.engine import Connection
 
 from dsr_sdk.connector import Process
 from dsr_sdk.engine import Deed, SourceReport, Standing, Status
-from dsr_sdk.host.process.planned import Planned, handed_over, standing, taken_on, unbegun, worked
+from dsr_sdk.engine.planner import ENTER, instructions
+from dsr_sdk.host.process.planned import Planned, handed_over, said_of, standing, taken_on, unbegun, worked
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.ledger.desk import inventory
 from dsr_sdk.ledger.tasks import LIVE, Task
@@ -124,6 +125,7 @@ class PanelSource:
         reason: Why it was overridden.
         next_at: When the next thing is due by itself.
         awaited: The vendor has accepted all that was given free, and is only waited for: `Processing.go_on` may go on without waiting.
+        result: Of a copy, what a person said it came to: ``nothing_found``, ``attached``, ``elsewhere`` (answered beside the copy).
         takes: The kinds of identifier that it knows people by.
         enterable: Entering another identifier may change what the search found (a warning says so).
         late: It failed after somebody had gone on without waiting for it, and after processing: it may be tried again, or overridden, even now.
@@ -156,6 +158,7 @@ class PanelSource:
     sent_at: datetime | None = None
     awaited: bool = False
     late: bool = False
+    result: str = ""
     takes: tuple[str, ...] = ()
     enterable: bool = False
 
@@ -310,7 +313,8 @@ class _Reader:
             sent_at=self._sent.get(name),
             awaited=awaited and state is SourceState.WAITING and self._case.stage == "process" and chosen is not None,
             takes=takes,
-            enterable=bool(row is not None and row.warnings and takes) and not free and not missing and self._case.stage == "process",
+            result=said_of(tasks) if state in (SourceState.DONE, SourceState.NOTHING_FOUND) else "",
+            enterable=any(text.endswith(ENTER) for text in (row.warnings if row else ())) and not missing and self._case.stage == "process",
             late=state is SourceState.FAILED
             and self._case.stage in ("reply", "closed")
             and chosen is not None
@@ -343,7 +347,7 @@ class _Reader:
             if any(task.state in LIVE for task in finds):
                 return SourceState.SEARCHING, ""
             if configured.connector.process is Process.MANUAL:
-                return SourceState.BY_HAND, str(getattr(configured.connector.config, "instructions", ""))
+                return SourceState.BY_HAND, instructions(configured.connector, RequestType(self._case.type))
             return SourceState.NOT_SEARCHED, ""
         if planned.row.standing is Standing.COULD_NOT_CHECK:
             if any(task.state in LIVE for task in finds):
@@ -357,6 +361,8 @@ class _Reader:
         if name not in self._host.registry.sources and state in UNDER_WAY:
             broken = self._host.broken.get(name)
             return SourceState.FAILED, str(broken) if broken else _GONE
+        if reported.status is Status.CONFIRMED and said_of(tasks) == "nothing_found":
+            return SourceState.NOTHING_FOUND, detail
         if state is SourceState.WAITING and any(task.state == "acting" for task in tasks):
             return SourceState.WORKING, detail
         letters = [task for task in tasks if task.action == "email"]

@@ -21,7 +21,7 @@ from dsr_sdk.ledger.schema import audit
 from dsr_sdk.ledger.store import Ledger
 from dsr_sdk.ledger.tasks import Task
 
-__all__ = ["UNBEGUN", "WORK", "CaseStanding", "Planned", "handed_over", "joined", "newest", "standing", "taken_on", "unbegun", "worked"]
+__all__ = ["UNBEGUN", "WORK", "CaseStanding", "Planned", "handed_over", "joined", "newest", "said_of", "standing", "taken_on", "unbegun", "worked"]
 
 WORK = ("erase", "export", "opt_out", "email", "manual")
 """Actions that carry out what was given free."""
@@ -150,6 +150,12 @@ def standing(ledger: Ledger, connection: Connection, case: Case) -> CaseStanding
 def unbegun(task: Task) -> bool:
     """A letter that waits to be sent, or that was refused, and that no engine has in hand."""
     return task.action == "email" and task.state in UNBEGUN
+
+
+def said_of(tasks: Iterable[Task]) -> str:
+    """What a person said their work came to, the newest word; empty where nobody did."""
+    said = [str((task.outcome or {}).get("result", "")) for task in tasks if (task.outcome or {}).get("kind") == "confirmed"]
+    return said[-1] if said else ""
 
 
 def taken_on(tasks: Iterable[Task]) -> bool:

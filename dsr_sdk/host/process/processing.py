@@ -18,6 +18,7 @@ from dsr_sdk.engine.settle import again
 from dsr_sdk.engine.work import elsewhere
 from dsr_sdk.errors import ConflictError, RequestError, UnsupportedError
 from dsr_sdk.host.approval import SUPERSEDED, approve
+from dsr_sdk.host.process.marks import came_to
 from dsr_sdk.host.process.panel import FINAL, UNDER_WAY, PanelSource, SourceState
 from dsr_sdk.host.process.planned import UNBEGUN, Planned, joined, newest, unbegun, worked
 from dsr_sdk.host.process.searching import BARS, Searching
@@ -124,7 +125,9 @@ class Processing(Searching):
                 if row is not None and before not in names and row.state in (SourceState.FOUND, SourceState.EMAIL_READY):
                     raise RequestError(f"comes after {row.title}, which is not given free", source=name, fix=f"tick {row.title} as well")
 
-    def _free(self, connection: Connection, book: Book, case: Case, rows: Sequence[PanelSource], planned: dict[str, Planned], by: str) -> None:
+    def _free(
+        self, connection: Connection, book: Book, case: Case, rows: Sequence[PanelSource], planned: dict[str, Planned], by: str, **told: bool
+    ) -> None:
         """Store what was found at these data sources as a plan of its own, and approve that."""
         names = [row.source for row in rows]
         whole = joined(case, (planned[name] for name in names))
@@ -138,7 +141,7 @@ class Processing(Searching):
         connection.execute(update(case_sources).where(*ticked).values(ticked_at=book.now, ticked_by=by))
         self._own_again(connection, case, names)
         self.change(connection, case)
-        book.note(case.number, "sources.given_free", by, sources=names)
+        book.note(case.number, "sources.given_free", by, sources=names, **told)
 
     def _own_again(self, connection: Connection, case: Case, names: Sequence[str]) -> None:
         """Work that is taken up again is not overridden any more; the audit log keeps that it was."""
@@ -255,17 +258,19 @@ class Processing(Searching):
         connector = configured.connector
         return isinstance(identity, connector.identified_by) and not (isinstance(identity, VendorId) and identity.vendor != connector.slug)
 
-    def mark_done(self, case: str, source: str, *, by: str, note: str = "", files: Sequence[int] = ()) -> None:
+    def mark_done(self, case: str, source: str, *, by: str, note: str = "", files: Sequence[int] = (), result: str = "") -> None:
         """Record that a person made sure: it was done by hand, or a vendor has answered a letter. Of a letter in doubt it says that it was
         sent; mark it once more when the vendor has answered.
 
         Args:
             note: What they saw or did; kept sealed.
             files: Ids of files of this case that prove it.
+            result: Of a copy, what it came to, for package, reply and record: ``nothing_found``, ``attached`` (files of this data source go
+                with the copy), ``elsewhere`` (answered beside it). May be left out where such files are attached.
 
         Raises:
             ConflictError: The case is not being processed.
-            RequestError: Nothing there waits for a person.
+            RequestError: Nothing there waits for a person, or it is not said what a copy came to.
         """
         self.host.refresh_sources()
         with self.reading() as connection:
@@ -280,12 +285,13 @@ class Processing(Searching):
             row = rows[source]
             if row.state not in (SourceState.BY_HAND, SourceState.EMAIL_SENT, SourceState.IN_DOUBT):
                 raise RequestError("nothing there waits for a person", source=source, fix="look at the case again")
+            result = came_to(self.host, connection, current, source, result)
             self.host.files.prove(connection, current, files, source)
             if not row.ticked:
-                self._free(connection, book, current, [row], planned, by)
+                self._free(connection, book, current, [row], planned, by, by_hand=True)
             else:
                 self.change(connection, current)
-        self.host.confirm(case, source, by=by, note=note)
+        self.host.confirm(case, source, by=by, note=note, result=result)
 
     def retry(self, case: str, source: str, *, by: str, resend: bool = False) -> None:
         """Try again what failed there. What is found again after its deletion is searched first, and may then be given free once more; so is

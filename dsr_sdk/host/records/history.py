@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from dsr_sdk.host.desk import HOST, Desk
-from dsr_sdk.host.process.panel import PanelSource, sources_of
+from dsr_sdk.host.process.panel import PanelSource, SourceState, sources_of, title_of
 from dsr_sdk.host.records.retention import POLICY
 from dsr_sdk.host.records.sentences import sentence
 from dsr_sdk.ledger import audit
@@ -21,7 +21,7 @@ from dsr_sdk.ledger.desk import mails, messages
 from dsr_sdk.ledger.schema import audit as audit_table
 from dsr_sdk.request import RequestType
 
-__all__ = ["Deletion", "Histories", "History", "HistoryEvent", "Said", "grouped"]
+__all__ = ["Deletion", "Handed", "Histories", "History", "HistoryEvent", "Said", "grouped"]
 
 _NOBODY: Final = frozenset({"host", "subject", POLICY})
 _SEARCHING: Final = frozenset({"source.searched", "find.failed", "plan.made"})
@@ -76,12 +76,31 @@ class Deletion:
 
 
 @dataclass(frozen=True, slots=True)
+class Handed:
+    """What became of a copy that was offered to the person.
+
+    Attributes:
+        until: When the newest link to it ends.
+        fetched_at: When its last byte had left; None while nobody has fetched it.
+        broken_off_at: When a download of it broke off last.
+    """
+
+    offered_at: datetime
+    until: datetime | None
+    fetched_at: datetime | None = None
+    broken_off_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """A case from its arrival on.
 
     Attributes:
         agents: Everybody who has done something about it, in the order of their first deed.
         deletions: Of a deletion request: when each data source's data was deleted.
+        results: Of any request: when each data source gave its result, and who says so.
+        left_out: Data sources that somebody left out in review: slug and title.
+        handed: What became of the copy; None where none was offered.
         verified: Whether the chain of its events is unbroken and agrees with how the case stands.
         problems: What is wrong with it, where it is not.
     """
@@ -94,6 +113,9 @@ class History:
     deletions: tuple[Deletion, ...]
     verified: bool
     problems: tuple[str, ...] = ()
+    results: tuple[Deletion, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+    handed: Handed | None = None
 
 
 def grouped(events: Sequence[HistoryEvent]) -> list[tuple[HistoryEvent, int]]:
@@ -147,6 +169,9 @@ class Histories(Desk):
             deletions=_deletions(current, sources, events),
             verified=not problems,
             problems=problems,
+            results=_results(current, sources, events),
+            left_out=tuple((name, title_of(self.host, name)) for name in _left_out(sources, events)),
+            handed=_handed(events),
         )
 
     def of_host(self, limit: int) -> list[HistoryEvent]:
@@ -217,3 +242,38 @@ def _deletions(case: Case, sources: tuple[PanelSource, ...], events: tuple[Histo
         elif row.source in by_hand:
             found.append(Deletion(row.source, row.title, by_hand[row.source].at, by_hand[row.source].actor))
     return tuple(found)
+
+
+def _results(case: Case, sources: tuple[PanelSource, ...], events: tuple[HistoryEvent, ...]) -> tuple[Deletion, ...]:
+    """When each data source gave its result: the deletion, what it handed over, a person's mark, or the search that found nothing."""
+    known = {row.source: row for row in _deletions(case, sources, events)}
+    last = {(row.event, str(row.data.get("source"))): row for row in events}
+    for source in sources:
+        if source.source in known:
+            continue
+        by_hand = last.get(("source.confirmed", source.source))
+        told = next((found for name in ("data.exported", "opt_out.opted_out") if (found := last.get((name, source.source)))), None)
+        if by_hand is not None:
+            known[source.source] = Deletion(source.source, source.title, by_hand.at, by_hand.actor)
+        elif told is not None:
+            known[source.source] = Deletion(source.source, source.title, told.at, "vendor")
+        elif source.state is SourceState.NOTHING_FOUND and (searched := last.get(("source.searched", source.source))) is not None:
+            known[source.source] = Deletion(source.source, source.title, searched.at, "vendor")
+    return tuple(known[source.source] for source in sources if source.source in known)
+
+
+def _left_out(sources: tuple[PanelSource, ...], events: tuple[HistoryEvent, ...]) -> list[str]:
+    """What was left out when the data sources were chosen last, and was not added later."""
+    chosen = [row for row in events if row.event == "sources.chosen" and "left_out" in row.data]
+    here = {source.source for source in sources}
+    return [str(name) for name in chosen[-1].data["left_out"] if name not in here] if chosen else []
+
+
+def _handed(events: tuple[HistoryEvent, ...]) -> Handed | None:
+    last = {row.event: row for row in events}
+    offered, fetched, broken = last.get("copy.offered"), last.get("copy.delivered"), last.get("copy.broken_off")
+    if offered is None:
+        return None
+    days = offered.data.get("days")
+    until = offered.at + timedelta(days=days) if isinstance(days, int) else None
+    return Handed(offered.at, until, fetched.at if fetched else None, broken.at if broken else None)

@@ -182,7 +182,11 @@ class _Writer:
             self._text(row["body"] if row["body"] is not None else "(text left out)", gap=2)
         if reply is not None:
             self._heading("Reply")
-            self._pairs((words(label), words(reply[label]) if label == "mode" else reply[label]) for label in reply if label != "body")
+            self._pairs(
+                (words(label), words(reply[label]) if label == "mode" else _actor(reply[label]) if label == "edited_by" else reply[label])
+                for label in reply
+                if label != "body"
+            )
             if reply["body"]:
                 self._text(reply["body"], gap=2)
 
@@ -197,7 +201,10 @@ class _Writer:
         if mails:
             self._heading("E-mails")
             self._pairs(
-                (MAIL_KINDS.get(row["kind"], row["kind"]), f"{words(row['state'])}, written {_moment(row['created_at'])}, sent {_moment(row['sent_at']) if row['sent_at'] else '-'}")
+                (
+                    MAIL_KINDS.get(row["kind"], row["kind"]),
+                    f"{words(row['state'])}, written {_moment(row['created_at'])}, sent {_moment(row['sent_at']) if row['sent_at'] else '-'}",
+                )
                 for row in mails
             )
 
@@ -205,7 +212,7 @@ class _Writer:
         self._heading("History (UTC)")
         for row, times in _repeated(events):
             again = f" ({times} times)" if times > 1 else ""
-            self._pairs([(f"{row['n']}  {_moment(row['at'])[:-4]}", f"{row['text']}{again}  ({_ACTORS.get(row['actor'], row['actor'])})")], size=8)
+            self._pairs([(f"{row['n']}  {_moment(row['at'])[:-4]}", f"{row['text']}{again}  ({_actor(row['actor'])})")], size=8)
         self._heading("Chain")
         said = "unbroken: no entry was changed, moved or taken out" if chain["verified"] else "BROKEN: do not rely on this history"
         self._pairs([("Entries", chain["entries"]), ("Chain", said), ("Last hash", chain["last"]), ("Problems", chain["problems"])])
@@ -312,6 +319,10 @@ def _visible(text: str, known: Callable[[int], bool]) -> str:
     return "".join(shown)
 
 
+def _actor(actor: str) -> str:
+    return "by itself" if actor.startswith("connector:") else _ACTORS.get(actor, actor)
+
+
 def _told(row: Mapping[str, Any], labels: Mapping[str, str]) -> Iterable[tuple[str, Any]]:
     """What a part says, in the words of the portal's pages."""
     for name, label in labels.items():
@@ -323,9 +334,9 @@ def _told(row: Mapping[str, Any], labels: Mapping[str, str]) -> Iterable[tuple[s
 
 def _repeated(events: Iterable[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], int]]:
     """See `dsr_sdk.host.records.history.grouped`."""
-    by_number = {row["n"]: row for row in events}
-    made = [HistoryEvent(row["n"], row["at"], row["actor"], row["event"], row["text"], {}, "", "") for row in by_number.values()]
-    return [(by_number[event.n], times) for event, times in grouped(made)]
+    rows = list(events)
+    made = [HistoryEvent(place, row["at"], row["actor"], row["event"], row["text"], {}, "", "") for place, row in enumerate(rows)]
+    return [(rows[event.n], times) for event, times in grouped(made)]
 
 
 def _worded(value: Any) -> str:

@@ -225,6 +225,7 @@ def _source(row: PanelSource, opened: bool) -> dict[str, Any]:
         "ticked_at": _iso(row.ticked_at),
         "ticked_by": row.ticked_by,
         "retained": [{"resource": resource, "text": text} for resource, text in row.retained],
+        "result": row.result or None,
         "overridden_at": _iso(row.overridden_at),
         "overridden_by": row.overridden_by,
         "reason": (row.reason or None) if opened else None,

@@ -176,7 +176,7 @@ _ERRORS: Final = {
     "RequestError": "cannot be addressed",
 }
 _KINDS: Final = {"controller_id": "customer id", "vendor_id": "id at the vendor", "email": "e-mail address", "phone": "phone number", "name": "name"}
-_CODES: Final = frozenset({"type", "channel", "method", "purpose", "role", "was", "how", "scope"})
+_CODES: Final = frozenset({"type", "channel", "scope"})
 
 
 def _coded(key: str, value: str) -> str | None:
@@ -189,7 +189,10 @@ def _coded(key: str, value: str) -> str | None:
         return _ERRORS.get(value, value)
     if key == "kind":
         return _KINDS.get(value) or MAIL_KINDS.get(value) or words(value)
-    if key == "resource":
+    if key in ("method", "purpose", "how"):
+        said = words(value)
+        return said if said[:2].isupper() else said[:1].lower() + said[1:]
+    if key in ("resource", "role", "was"):
         return value.replace("_", " ")
     return words(value) if key in _CODES else None
 

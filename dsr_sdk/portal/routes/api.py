@@ -24,9 +24,11 @@ from dsr_sdk.portal.api_models import (
     Day,
     Decide,
     Detail,
+    Done,
     Finish,
     GiveFree,
     Given,
+    GoOn,
     HistoryOut,
     Line,
     Merge,
@@ -64,6 +66,7 @@ def _pace(request: Request) -> None:
 router = APIRouter(prefix="/api/v1", route_class=ApiRoute, dependencies=[Depends(_pace)], generate_unique_id_function=lambda route: route.name)
 
 Number = Annotated[str, Path(alias="case", pattern=f"^{CASE_NUMBER.pattern}$", description="the case number")]
+Source = Annotated[str, Path(max_length=63, pattern=r"^[^\x00-\x1f\x7f]+$", description="a data source of the request")]
 Looker = Annotated[ApiKey, with_key(Permission.SEE_CASES)]
 Reviewer = Annotated[ApiKey, with_key(Permission.REVIEW)]
 Processor = Annotated[ApiKey, with_key(Permission.PROCESS)]
@@ -261,6 +264,18 @@ def give_free(request: Request, key: Processor, number: Number, body: Annotated[
     given = host.processing.give_free(number, body.sources, by=_by(key), revision=body.revision, seen=body.seen)
     found: Given = Given.of(host.workflow.get(number), given=given)
     return found
+
+
+@router.post("/requests/{case}/sources/{source}/done", responses=answers(404, 409), openapi_extra=_takes(Done))
+def done(request: Request, key: Processor, number: Number, source: Source, body: Annotated[Done, _body(Done)]) -> CaseOut:
+    """A person made sure: it was done by hand, or the vendor has answered its letter. Of a copy it says what it came to."""
+    return _decide(request, number, lambda host: host.processing.mark_done(number, source, by=_by(key), note=body.note, result=body.result))
+
+
+@router.post("/requests/{case}/sources/{source}/go-on", responses=answers(404, 409), openapi_extra=_takes(GoOn))
+def go_on(request: Request, key: Processor, number: Number, source: Source, body: Annotated[GoOn, _body(GoOn)]) -> CaseOut:
+    """Go on without waiting for a vendor that has accepted it (`awaited`)."""
+    return _decide(request, number, lambda host: host.processing.go_on(number, source, by=_by(key), reason=body.reason))
 
 
 @router.post("/requests/{case}/finish", responses=answers(404, 409), openapi_extra=_takes(Finish))

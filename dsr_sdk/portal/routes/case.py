@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -18,7 +20,9 @@ from dsr_sdk.host.cases.verification import Method, Requirement
 from dsr_sdk.host.cases.workflow import Reason
 from dsr_sdk.host.people.accounts import Session
 from dsr_sdk.host.people.roles import Permission, allowed
+from dsr_sdk.host.process.panel import title_of
 from dsr_sdk.host.records.history import grouped
+from dsr_sdk.host.words import resource_title, vendor_title
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.portal.casework import Id, agents_of, attached, attempt, found, names_of, searches_of
 from dsr_sdk.portal.rendering import MAIL_KINDS, words
@@ -88,6 +92,10 @@ def about(request: Request, session: Session, case: Case, *, talk: bool = True) 
     mails = host.outbox.of(case.number)
     return {
         "title": f"Request {case.number}",
+        "now": datetime.now(UTC),
+        "title_of_resource": partial(resource_title, host),
+        "title_of": partial(title_of, host),
+        "vendor_title": partial(vendor_title, host),
         "case": case,
         "review": review,
         "person": person and not case.shredded,

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from dsr_sdk.errors import RequestError
 from dsr_sdk.host.people.accounts import Session
 from dsr_sdk.host.people.roles import Permission
+from dsr_sdk.host.process.delivery import PreviewRecord
 from dsr_sdk.host.process.panel import title_of
 from dsr_sdk.portal.casework import Id, attached, attempt, found, names_of, need
 from dsr_sdk.portal.routes.case import about, streamed
@@ -23,6 +24,21 @@ router = APIRouter()
 Processing = Annotated[Session, signed_in(Permission.PROCESS)]
 
 _PAGE = 25
+_FIELDS = 12
+"""Fields of a record that are shown unfolded."""
+_NOTHING = ("", "null", "[]", "{}")
+"""How a field without a value reads."""
+
+
+class _Shown:
+    """A record as the page shows it: what is empty, and has nothing taken out of it, stands folded."""
+
+    def __init__(self, record: PreviewRecord, changeable: bool) -> None:
+        self.source, self.resource, self.key = record.source, record.resource, record.key
+        self.hidden, self.redacted, self.changeable = record.hidden, record.redacted, changeable
+        fields = list(record.fields.items())
+        self.empty = [(pointer, text) for pointer, text in fields if text.strip() in _NOTHING and pointer not in record.redacted]
+        self.filled = [pair for pair in fields if pair not in self.empty]
 
 
 @router.get("/requests/{number}/copy")
@@ -33,17 +49,19 @@ def show(request: Request, session: Processing, number: str) -> Response:
     after = request.query_params.get("after")
     preview = host.delivery.preview(number, after=after or None, limit=_PAGE)
     start = int(after) if after and after.isdigit() else 0
+    changeable = case.stage in ("process", "reply")
     return page(
         request,
         "case/copy.html",
         **(about(request, session, case, talk=False) | {"title": f"Redact the copy of {number}"}),
-        records=preview.records,
+        records=[_Shown(record, changeable) for record in preview.records],
+        shown_fields=_FIELDS,
         after=after or "",
         next=f"/requests/{number}/copy?after={preview.next}" if preview.next else None,
         previous=(f"/requests/{number}/copy" + (f"?after={start - _PAGE}" if start > _PAGE else "")) if start else None,
         redactions=host.delivery.redactions(number),
         titles={record.source: title_of(host, record.source) for record in preview.records},
-        changeable=case.stage in ("process", "reply"),
+        changeable=changeable,
         people=names_of(host),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
@@ -52,6 +53,7 @@ _STATES: dict[SourceState, tuple[str, str, str]] = {
     SourceState.OVERRIDDEN: ("Went on without it", "warn", "hand"),
     SourceState.ACCEPTED: ("Accepted, not finished", "info", "clock"),
 }
+_RESULTS = {"attached": "Files attached", "elsewhere": "Answered separately"}
 _DONE = {"deletion": "Deleted", "copy": "Collected", "do_not_sell": "Opted out"}
 _RETRY = (SourceState.FAILED, SourceState.REAPPEARED, SourceState.COULD_NOT_CHECK)
 _MARK = (SourceState.BY_HAND, SourceState.EMAIL_SENT, SourceState.IN_DOUBT)
@@ -67,7 +69,9 @@ _MADE: dict[str, type[Email | Phone | ControllerId]] = {"email": Email, "phone":
 # --- looking -------------------------------------------------------------------------------------------------------------------------------
 
 
-def panel_of(request: Request, session: Session, case: Case, *, whole: bool = False, said_at: dict[str, tuple[str, str]] | None = None) -> dict[str, Any]:
+def panel_of(
+    request: Request, session: Session, case: Case, *, whole: bool = False, said_at: dict[str, tuple[str, str]] | None = None
+) -> dict[str, Any]:
     """What the panel is made of. Cheap, and without personal data: pages ask for it every two seconds while something works.
 
     Args:
@@ -75,10 +79,12 @@ def panel_of(request: Request, session: Session, case: Case, *, whole: bool = Fa
         said_at: What is said beside a data source, by the id of its row.
     """
     host = host_of(request)
-    panel, searches = host.processing.panel(case.number), searches_of(request)
+    searches = searches_of(request)
+    under_way = searches.running(case.number)  # asked first: one that ends while the panel is read is followed once more
+    panel = host.processing.panel(case.number)
     here = {row.source for row in panel.sources}
     may = allowed(session.account.role, Permission.PROCESS)
-    searching = panel.searching or searches.running(case.number)
+    searching = panel.searching or under_way
     person = allowed(session.account.role, Permission.SEE_PERSON) and not case.shredded
     ready = [row.source for row in panel.sources if row.state is SourceState.EMAIL_READY and not row.ticked]
     return {
@@ -108,6 +114,7 @@ def panel_of(request: Request, session: Session, case: Case, *, whole: bool = Fa
         "automatic": RequestType(case.type).automatic,
         "names": names_of(host),
         "packaged": host.delivery.package(case.number) if case.type == RequestType.COPY and not case.shredded else None,
+        "ungenerable": host.delivery.generable(case.number) if case.type == RequestType.COPY and not case.shredded else "",
         "redacted": len(host.delivery.redactions(case.number)) if case.type == RequestType.COPY and not case.shredded else 0,
         "added": host.files.of(case.number, purpose="copy") if case.type == RequestType.COPY and not case.shredded else [],
         "person": person,
@@ -127,6 +134,8 @@ def _state(type_: str, row: PanelSource) -> tuple[str, str, str]:
     label, tone, icon = _STATES[row.state]
     if row.state is SourceState.DONE and row.process == "automated":
         label = _DONE.get(type_, label)
+    if row.state is SourceState.DONE and row.result:
+        label = _RESULTS.get(row.result, label)
     if row.cancellable and row.state in UNDER_WAY:
         label = "Not sent yet"
     return label, tone, icon
@@ -160,7 +169,7 @@ def _again(request: Request, session: Session, number: str, said: str = "", sour
     case = found(request, number)
     if is_htmx(request) and case.stage == "process":
         said_at = {f"source-{source}": ("good", said)} if said and source else None
-        return page(request, "case/panel.html", **panel_of(request, session, case, said_at=said_at))
+        return page(request, "case/panel.html", **panel_of(request, session, case, whole=True, said_at=said_at))
     return redirect(request, _row(number, source), said=said)
 
 
@@ -204,6 +213,7 @@ def ask(request: Request, session: Processing, form: Posted, number: str) -> Res
         "case/give_free.html",
         title=f"{panel.verb} at {len(rows)} data sources",
         case=case,
+        whom=_whom(request, session, case),
         panel=panel,
         rows=rows,
         letters=letters,
@@ -212,6 +222,14 @@ def ask(request: Request, session: Processing, form: Posted, number: str) -> Res
         seen=form.text("seen"),
         revision=form.text("revision"),
     )
+
+
+def _whom(request: Request, session: Session, case: Case) -> str:
+    """Whose data it is, for those who may see it."""
+    if case.shredded or not allowed(session.account.role, Permission.SEE_PERSON):
+        return ""
+    review = host_of(request).inbox.review(case.number, by=session.account.account)
+    return str(review.subject_name or review.email or "")
 
 
 @router.post("/requests/{number}/give-free/confirmed")
@@ -261,8 +279,10 @@ def mark_done(request: Request, session: Processing, form: Posted, number: str, 
 
     def act() -> None:
         _in_process(request, number)
-        with attached(host, number, form.files("file"), purpose="evidence", source=source, by=by) as evidence:
-            host.processing.mark_done(number, source, by=by, note=form.text("note"), files=evidence)
+        with ExitStack() as stack:
+            evidence = stack.enter_context(attached(host, number, form.files("file"), purpose="evidence", source=source, by=by))
+            stack.enter_context(attached(host, number, form.files("copy"), purpose="copy", source=source, by=by))
+            host.processing.mark_done(number, source, by=by, note=form.text("note"), files=evidence, result=form.text("result"))
 
     return attempt(request, number, act, to=_row(number, source), said="Marked.")
 
@@ -308,7 +328,7 @@ def identifier(request: Request, session: Processing, form: Posted, number: str)
         request,
         number,
         lambda: host.processing.add_identifier(number, identity, by=by),
-        to=f"/requests/{number}#panel",
+        to=_row(number, form.text("source")),
         said="Added.",
     )
 

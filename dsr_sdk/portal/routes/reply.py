@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -13,6 +14,7 @@ from dsr_sdk.host.answers.outbox import MailState
 from dsr_sdk.host.answers.templates import COPY_LINK
 from dsr_sdk.host.people.accounts import Session
 from dsr_sdk.host.people.roles import Permission, allowed
+from dsr_sdk.host.process.panel import PanelSource, SourceState, listed
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.portal.casework import attempt, conflict, found, need
 from dsr_sdk.portal.errors import status_of
@@ -70,8 +72,18 @@ def reply_of(
         "doubt": reply.state is MailState.DOUBT,
         "sending": reply.state is MailState.HANDOVER,
         "COPY_LINK": COPY_LINK,
+        **_exceptions(host.processing.panel(case.number).sources),
         "copy_ready": _copy_ready(request, case),
         "may_reply": allowed(session.account.role, Permission.REPLY),
+    }
+
+
+def _exceptions(rows: Sequence[PanelSource]) -> dict[str, str]:
+    """Where it was not carried out, or not yet."""
+    return {
+        "left_out": listed([row.title for row in rows if row.state is SourceState.OVERRIDDEN]),
+        "unfinished": listed([row.title for row in rows if row.state is SourceState.ACCEPTED]),
+        "late": listed([row.title for row in rows if row.late]),
     }
 
 

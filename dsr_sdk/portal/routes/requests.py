@@ -18,7 +18,7 @@ from dsr_sdk.host.people.roles import Permission, allowed
 from dsr_sdk.host.process.panel import title_of
 from dsr_sdk.ledger.cases import Case
 from dsr_sdk.portal.casework import Id, agents_of, names_of, need, ticked
-from dsr_sdk.portal.rendering import words
+from dsr_sdk.portal.rendering import channel_words, words
 from dsr_sdk.portal.web import Posted, host_of, page, redirect, signed_in
 from dsr_sdk.request import Channel, RequestType
 
@@ -71,6 +71,7 @@ def _list(
         filter=filter,
         query=query,
         cases=cases,
+        people=host.inbox.people(cases) if allowed(session.account.role, Permission.SEE_PERSON) else {},
         unread=found.unread,
         searched=searched is not None,
         counts=counts,
@@ -82,7 +83,7 @@ def _list(
         keys={account: _key(host, account) for account, _ in agents},
         sources=sorted(sources, key=lambda row: row[1].casefold()),
         types=[(type_.value, words(type_)) for type_ in RequestType],
-        channels=[(channel.value, words(channel)) for channel in Channel],
+        channels=[(channel.value, channel_words(channel)) for channel in Channel],
         stages=_STAGES,
         saved=saved,
         narrowed=bool(set(query) - {"view"}),
@@ -119,6 +120,7 @@ def _filter(host: Host, asked: Mapping[str, str], session: Session) -> Filter:
         due_after=_day(asked, "due_after"),
         overdue=overdue,
         channel=asked.get("channel") or None,
+        unread=asked.get("unread") == "1",
     )
 
 
@@ -142,6 +144,7 @@ def query_of(host: Host, filter: Filter, session: Session) -> dict[str, str]:
         "due_after": filter.due_after.isoformat() if filter.due_after else None,
         "due_before": filter.due_before.isoformat() if filter.due_before else None,
         "due": "overdue" if filter.overdue else None,
+        "unread": "1" if filter.unread else None,
     }
     return {name: value for name, value in said.items() if value}
 

@@ -29,6 +29,26 @@ _HIDDEN = ("password", "client_secret", "token", "master_key", "database", "user
 """Secrets, references to secrets, and what stands on the page by itself."""
 
 
+_ABOUT = {
+    "due_soon_days": "Days before the due date from which a request counts as due soon",
+    "enabled": "Whether people can send requests by the public form",
+    "types": "The types of request that the form offers",
+    "languages": "The languages that the form is offered in",
+    "policy_url": "Your privacy policy; the form links to it",
+    "host": "The mail server",
+    "port": "Where the mail server listens",
+    "security": "How the connection to the mail server is kept secret",
+    "cafile": "Certificates that are trusted beside those of the system",
+    "allow_plain": "Whether passwords may go over a connection that is not kept secret",
+    "cc": "Who gets a copy of every letter to a vendor",
+    "attempts": "How often something is tried that fails for a while",
+    "backoff_seconds": "Seconds before the second attempt; each further one waits longer",
+    "longest_backoff_seconds": "Seconds between two attempts at most",
+    "pending_days": "Days that a vendor's job is waited for",
+}
+"""What settings are for that say it nowhere else."""
+
+
 @router.get("/settings")
 def show(request: Request, session: Annotated[Session, signed_in(Permission.SETTINGS)]) -> Response:
     """The settings, table by table, and the deadlines that follow from them."""
@@ -86,7 +106,7 @@ def _rows(model: BaseModel) -> list[Row]:
     rows = []
     for name, field in type(model).model_fields.items():
         if name not in _HIDDEN:
-            text = field.description or ""
+            text = field.description or _ABOUT.get(name, "")
             rows.append((name, _value(getattr(model, name)), text[:1].upper() + text[1:]))
     return rows
 

@@ -80,7 +80,7 @@ def _rows(request: Request, system: System) -> list[tuple[str, str, bool, str]]:
     known = _needed(request, system.connector)
     rows = []
     for name, value in system.settings.items():
-        if name in ("active", "privacy_address", "instructions", "owner") and system.process in ("email", "manual"):
+        if (name in ("active", "privacy_address", "owner") or name.startswith("instructions")) and system.process in ("email", "manual"):
             continue  # these stand on the page by themselves
         setting = known.get(name)
         text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -166,7 +166,8 @@ def add(request: Request, session: Deciding, form: Posted) -> Response:
     return redirect(request, address_of(system.name), said=_said(system))
 
 
-_FIELDS: Final = ("title", "category", "reach", "privacy_address", "instructions", "owner", "note")
+_INSTRUCTIONS: Final = ("instructions", "instructions_deletion", "instructions_copy")
+_FIELDS: Final = ("title", "category", "reach", "privacy_address", *_INSTRUCTIONS, "owner", "note")
 
 
 def _offered(request: Request, slug: str) -> Offer:
@@ -191,7 +192,7 @@ def _add(request: Request, session: Session, form: Form, offer: Offer | None, gi
         settings = {"privacy_address": given["privacy_address"]} if given["privacy_address"] else {}
         return inventory.add(None, given["title"], category=category, connector=BY_LETTER, settings=settings, vendor=vendor, **told)
     if reach == "hand" and given["instructions"]:
-        settings = {"instructions": given["instructions"], "owner": given["owner"] or by}
+        settings = {name: given[name] for name in _INSTRUCTIONS if given[name]} | {"owner": given["owner"] or by}
         return inventory.add(None, given["title"], category=category, connector=BY_HAND, settings=settings, handling=handling, vendor=vendor, **told)
     if reach in ("hand", "later"):
         connector = BY_HAND if reach == "hand" else None
@@ -217,7 +218,7 @@ def _offer(request: Request, offer: Offer, *, status: int = 200, error: DsrError
         "title": offer.title,
         "reach": "api" if automated else "email",
         "privacy_address": offer.privacy_address or "",
-        "instructions": "",
+        **dict.fromkeys(_INSTRUCTIONS, ""),
         "owner": "",
         "note": "",
         "handling": True,
@@ -238,7 +239,8 @@ def _offer(request: Request, offer: Offer, *, status: int = 200, error: DsrError
 
 
 def _custom(request: Request, *, status: int = 200, error: DsrError | None = None, **given: Any) -> Response:
-    empty = {"title": "", "category": "custom", "reach": "hand", "privacy_address": "", "instructions": "", "owner": "", "note": "", "handling": True}
+    empty = {"title": "", "category": "custom", "reach": "hand", "privacy_address": "", "owner": "", "note": "", "handling": True}
+    empty |= dict.fromkeys(_INSTRUCTIONS, "")
     return page(
         request,
         "sources/custom.html",

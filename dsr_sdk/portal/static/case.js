@@ -26,6 +26,30 @@
     }
     return [...panel.querySelectorAll("input[type=file]")].some((field) => field.files.length) || panel.querySelector("details.confirm[open]");
   };
+  // An action that replaces the panel leaves what was acted on where it was before the eyes.
+  const place = (row) => ({ id: row && row.id, top: row ? row.getBoundingClientRect().top : 0, y: window.scrollY });
+  const backTo = ({ id, top, y }) => {
+    const row = id && document.getElementById(id);
+    window.scrollTo({ top: row ? window.scrollY + row.getBoundingClientRect().top - top : y, behavior: "instant" });
+  };
+
+  // The box of a letter asks first: it is ticked as long as the question stands, and sends nothing by itself.
+  document.addEventListener("change", (event) => {
+    const asks = event.target.dataset && event.target.dataset.asks;
+    const details = asks && document.getElementById(asks);
+    if (details) {
+      details.open = event.target.checked;
+      if (details.open) details.querySelector(".confirm-title").focus({ preventScroll: true });
+    }
+  });
+  document.addEventListener("toggle", (event) => {
+    const box = event.target.id && document.querySelector(`input[data-asks="${CSS.escape(event.target.id)}"]`);
+    if (box && box.checked !== event.target.open) {
+      box.checked = event.target.open;
+      if (!event.target.open && !document.activeElement.closest("details[open]")) box.focus({ preventScroll: true });
+    }
+  }, true);
+
   let kept = null;
   document.addEventListener("htmx:beforeSwap", (event) => {
     const panel = document.getElementById("panel");
@@ -37,7 +61,8 @@
     }
     const boxes = [...panel.querySelectorAll("input[type=checkbox][id]")].filter((box) => box.name && box.checked !== box.defaultChecked);
     const folds = [...panel.querySelectorAll("details[id][open]")];
-    kept = { boxes: boxes.map((box) => [box.id, box.checked]), folds: folds.map((fold) => fold.id) };
+    const row = event.detail.requestConfig && event.detail.requestConfig.elt && event.detail.requestConfig.elt.closest("li.source");
+    kept = { place: place(row), boxes: boxes.map((box) => [box.id, box.checked]), folds: folds.map((fold) => fold.id) };
   });
   document.addEventListener("htmx:afterSwap", () => {
     if (kept) {
@@ -49,6 +74,9 @@
         const fold = document.getElementById(id);
         if (fold) fold.open = true;
       }
+      const stays = kept.place;
+      backTo(stays);
+      requestAnimationFrame(() => backTo(stays));
       kept = null;
     }
     count();

@@ -47,4 +47,13 @@
       open.querySelector("summary").focus();
     }
   });
+
+  // Cancel closes it, too.
+  document.addEventListener("click", (event) => {
+    const open = event.target.closest && event.target.closest("[data-cancel]") && event.target.closest("details");
+    if (open) {
+      open.open = false;
+      open.querySelector("summary").focus();
+    }
+  });
 })();

@@ -116,6 +116,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("case", "source", name="pk_case_sources"),
     )
     op.create_index("ix_case_sources_source_ended_at_case", "case_sources", ["source", "ended_at", "case"])
+    left_out = sa.text("overridden_at IS NOT NULL AND overridden_state != 'waiting'")
+    left_columns = ["source", "case", "overridden_at", "overridden_state"]
+    op.create_index("ix_case_sources_left_out", "case_sources", left_columns, sqlite_where=left_out, postgresql_where=left_out)
     op.create_table(
         "messages",
         sa.Column("id", row_id, autoincrement=True, nullable=False),
