@@ -289,7 +289,7 @@ class HistoryOut(Model):
 
 # --- the description ---------------------------------------------------------------------------------------------------------------------
 
-_BODIES = (Verify, Accept, Reject, Decide, Merge, Search, GiveFree, Done, GoOn, Finish, MessageIn, ReplyIn)
+_BODIES = (Verify, Accept, Reject, Decide, Merge, Assign, Search, GiveFree, Done, GoOn, Finish, MessageIn, ReplyIn)
 
 _ABOUT = """\
 Requests of data subjects: take them in, follow them, and handle them. Every call needs an API key (`Authorization: Bearer dsr_...`), made by an

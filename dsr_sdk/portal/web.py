@@ -44,6 +44,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Depends
+from fastapi.routing import APIRoute
 from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -187,7 +188,20 @@ class KeyGate:
             raise SignedOut
         if not allowed(key.role, self.permission):
             raise NotAllowed(self.permission.value)
+        known = _parameters(request.scope["route"])
+        if not known.issuperset(request.query_params):  # a filter that is mistyped must not find everything
+            raise RequestError("there is no such query parameter here", fix=f"known here: {', '.join(sorted(known)) or 'none'}")
         return key
+
+
+def _parameters(route: APIRoute) -> frozenset[str]:
+    """The names of a route's query parameters."""
+    found, open_ = set[str](), [route.dependant]
+    while open_:
+        part = open_.pop()
+        found.update(field.alias for field in part.query_params)
+        open_ += part.dependencies
+    return frozenset(found)
 
 
 def signed_in(permission: Permission | None = None, *, polled: bool = False) -> Any:

@@ -177,6 +177,13 @@ def test_filters_that_are_none(api: Api, query: str) -> None:
     refused(api.get(f"{V1}?{query}"), 422)
 
 
+def test_a_filter_that_is_mistyped_does_not_find_everything(api: Api) -> None:
+    """An unknown query parameter is refused, and the answer names those that there are; what was typed is not repeated."""
+    problem = refused(api.get(f"{V1}?stagee=review"), 422)
+    assert "stage" in problem["fix"]
+    assert "stagee" not in str(problem)
+
+
 def test_how_a_request_stands(api: Api, host: Host) -> None:
     """Stage, due date, requirement and data sources; what is said of a source follows the search and the deletion."""
     number = taken(api, channel="api")
@@ -200,10 +207,10 @@ def test_what_a_person_did_is_said_by_the_api_too(api: Api, host: Host) -> None:
     """Marks and going on without waiting are the host's: what nothing waits for is refused, and a reason is needed."""
     number = taken(api, channel="api")
     api.post(f"{V1}/{number}/accept")
-    refused(api.post(f"{V1}/{number}/sources/toy/done", {"note": "seen"}), 400)
+    refused(api.post(f"{V1}/{number}/sources/toy/done", {"note": "seen"}), 422)
     refused(api.post(f"{V1}/{number}/sources/toy/done", {"result": "whatever"}), 422)
     refused(api.post(f"{V1}/{number}/sources/toy/go-on", {"reason": "short"}), 422)
-    refused(api.post(f"{V1}/{number}/sources/toy/go-on", {"reason": "they take ten days"}), 400)
+    refused(api.post(f"{V1}/{number}/sources/toy/go-on", {"reason": "they take ten days"}), 422)
 
 
 def test_personal_data_only_when_asked_for(api: Api, keyed: Callable[[Role], Api], host: Host) -> None:
@@ -369,8 +376,8 @@ def test_the_description_needs_no_key(client: Client) -> None:
     description = client.get("/api/v1/openapi.json").json()
     assert description["openapi"].startswith("3.1")
     operations = [operation for methods in description["paths"].values() for operation in methods.values()]
-    assert len(operations) == 17
-    assert len({operation["operationId"] for operation in operations}) == 17
+    assert len(operations) == 19
+    assert len({operation["operationId"] for operation in operations}) == 19
     for operation in operations:
         assert {"401", "403", "422", "429"} <= set(operation["responses"])
         assert "application/problem+json" in operation["responses"]["422"]["content"]
