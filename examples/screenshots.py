@@ -195,7 +195,7 @@ def main() -> int:
         with mail_server(place / "mail") as mail_port, sandboxes(place):
             config = place / "dsr.toml"
             with config.open("a", encoding="utf-8") as file:
-                file.write(SOURCES + MAIL.format(port=mail_port, agent=ALICE) + WORKFLOW.format(url=f"http://127.0.0.1:{port}"))
+                file.write(SOURCES + MAIL.format(port=mail_port, agent=ALICE) + WORKFLOW.format(url=f"http://127.0.0.1:{port}", notice=""))
             with Host.open(config) as host:
                 made = accounts(host)
                 history(host)
