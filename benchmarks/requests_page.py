@@ -27,7 +27,7 @@ from dsr_sdk.ledger.book import chunks
 from dsr_sdk.ledger.database import reading, writing
 from dsr_sdk.ledger.desk import case_sources, messages
 from dsr_sdk.ledger.schema import case_identities, cases, tasks
-from dsr_sdk.request import Channel, RequestType, new_case_number
+from dsr_sdk.request import Channel, Request, RequestType, new_case_number
 
 SOURCES = ("crm", "shop", "newsletter", "helpdesk", "analytics")
 AGENTS = tuple(f"agent{n}@example.com" for n in range(20))
@@ -35,14 +35,17 @@ RARE = "legacy"  # a data source that only the oldest hundred closed cases had
 
 
 def fill(opened: Host, count: int, *, open_share: float) -> None:
-    """Cases in the workflow, newest last, as rows: sealed minimal, because no page opens them."""
+    """Cases in the workflow, newest last, as rows: all of them Ada's, since a page shows who asks."""
     rng = random.Random(4)
     ledger = opened.ledger
     now = datetime.now(UTC)
+    ada = Request.parse({"type": "deletion", "subject": {"email": "ada@example.com", "first_name": "Ada", "last_name": "Lovelace"}})
+    body = ada.model_dump_json()
     for chunk in chunks(range(count), 2000):
         case_rows, identity_rows, source_rows, task_rows, message_rows = [], [], [], [], []
         for n in chunk:
             number = new_case_number()
+            key, wrapped = ledger.vault.new_case_key(number)
             is_open = n >= count * (1 - open_share)
             received = now - timedelta(minutes=(count - n) * 5)
             if is_open:
@@ -60,8 +63,8 @@ def fill(opened: Host, count: int, *, open_share: float) -> None:
                     "received_at": received,
                     "created_at": received,
                     "closed_at": ended,
-                    "wrapped_key": bytes(60),
-                    "sealed_request": bytes(700),
+                    "wrapped_key": wrapped,
+                    "sealed_request": key.seal(body.replace(ada.case, number).encode(), "cases.sealed_request"),
                     "stage": rng.choice(("review", "process", "reply")) if is_open else "closed",
                     "stage_at": received,
                     "decision": None if is_open else "accepted",
@@ -166,6 +169,8 @@ def measure(opened: Host, rounds: int) -> dict[str, float]:
     number = (inbox.page(Filter(open=False)).cases or inbox.page(Filter()).cases)[0].number
     figures["search, case number"] = timed(lambda: inbox.search(number.lower().replace("-", " ")), rounds)
     figures["search, e-mail address"] = timed(lambda: inbox.search("p7@example.com"), rounds)
+    page = inbox.page(Filter()).cases
+    figures["who asks, of a page"] = timed(lambda: inbox.people(page), rounds)
     figures["counts"] = timed(inbox.counts, rounds)
     figures["dashboard"] = timed(inbox.dashboard, rounds)
     return figures

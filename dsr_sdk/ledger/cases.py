@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Connection
 
-from dsr_sdk.errors import LedgerError, RequestError
+from dsr_sdk.errors import LedgerError, RequestError, VaultError
 from dsr_sdk.identity import Identity
 from dsr_sdk.ledger import desk
 from dsr_sdk.ledger.book import Book, chunks
@@ -148,16 +149,26 @@ class Cases:
 
     def requests(self, connection: Connection, numbers: Sequence[str]) -> dict[str, Request]:
         """The requests behind cases, opened. Raises `VaultError` for one that was shredded."""
-        found: dict[str, Request] = {}
-        for chunk in chunks(numbers):
-            rows = connection.execute(select(cases.c.case, cases.c.wrapped_key, cases.c.sealed_request).where(cases.c.case.in_(chunk)))
-            for number, wrapped, sealed in rows:
-                key = self.vault.unwrap(number, wrapped)
-                found[number] = Request.model_validate_json(key.open(sealed, "cases.sealed_request"))
+        found = {number: self._opened(number, *sealed) for number, *sealed in self._sealed(connection, numbers)}
         for number in numbers:
             if number not in found:
                 raise LedgerError("there is no such case", source=number, fix="see: dsr status")
         return found
+
+    def readable(self, connection: Connection, numbers: Sequence[str]) -> dict[str, Request]:
+        """Those of the requests that can be opened: for lists, where one that is shredded or damaged must not hide the others."""
+        found: dict[str, Request] = {}
+        for number, *sealed in self._sealed(connection, numbers):
+            with suppress(VaultError):
+                found[number] = self._opened(number, *sealed)
+        return found
+
+    def _sealed(self, connection: Connection, numbers: Sequence[str]) -> Iterator[Any]:
+        for chunk in chunks(numbers):
+            yield from connection.execute(select(cases.c.case, cases.c.wrapped_key, cases.c.sealed_request).where(cases.c.case.in_(chunk)))
+
+    def _opened(self, number: str, wrapped: bytes | None, sealed: bytes) -> Request:
+        return Request.model_validate_json(self.vault.unwrap(number, wrapped).open(sealed, "cases.sealed_request"))
 
     def replace_request(self, connection: Connection, request: Request) -> None:
         """Store a request again with identities added."""

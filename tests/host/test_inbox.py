@@ -643,3 +643,14 @@ def test_the_overdue_of_closed_cases(sqlite_world: World) -> None:
     assert not is_overdue(replace(case, ended_at=case.due_at))
     assert is_overdue(replace(case, ended_at=case.due_at + timedelta(seconds=1), paused_at=case.received_at))
     assert not is_overdue(replace(case, paused_at=case.received_at), case.due_at + timedelta(days=9))
+
+
+def test_a_damaged_request_hides_no_other(world: World) -> None:
+    """Who asks is shown for those that can be opened; of one that was shredded or damaged nothing is said, and the list stands."""
+    host = office(world)
+    numbers = [host.submit(deletion("ada@example.com")) for _ in range(3)]
+    with writing(host.ledger.engine) as connection:
+        connection.execute(update(cases).where(cases.c.case == numbers[1]).values(sealed_request=b"x" * 64))
+    found = host.inbox.page(Filter()).cases
+    assert len(found) == 3
+    assert set(host.inbox.people(found)) == {numbers[0], numbers[2]}

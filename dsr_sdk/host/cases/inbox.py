@@ -122,11 +122,10 @@ class Inbox(Together):
             return [case_of(row) for row in connection.execute(query)]
 
     def people(self, found: Iterable[Case]) -> dict[str, str]:
-        """Who asks, masked (``a…@example.com``), by case number; nothing for those of whom nothing can be said, or that are shredded."""
+        """Who asks, masked (``a…@example.com``), by case number; nothing for those of whom nothing can be said, or that cannot be opened."""
         numbers = [case.number for case in found]
-        with self.reading() as connection:  # who was shredded since the list was read has no key any more
-            kept = list(connection.execute(select(cases.c.case).where(cases.c.case.in_(numbers), cases.c.wrapped_key.is_not(None))).scalars())
-            opened = self.ledger.cases.requests(connection, kept)
+        with self.reading() as connection:
+            opened = self.ledger.cases.readable(connection, numbers)
         return {number: label for number, request in opened.items() if (label := masked_subject(request.subject))}
 
     def counts(self) -> Counts:
