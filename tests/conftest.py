@@ -38,8 +38,11 @@ PAGES = frozenset(
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is thorough."""
     for item in items:
-        if _again(item) or item.path.stem == "test_distributed" or BROWSER & set(getattr(item, "fixturenames", ())):
+        browser = bool(BROWSER & set(getattr(item, "fixturenames", ())))
+        if browser or _again(item) or item.path.stem == "test_distributed":
             item.add_marker(pytest.mark.thorough)
+        if browser and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(600))  # a browser that shares two slow cores with three others
 
 
 def _again(item: pytest.Item) -> bool:
