@@ -132,7 +132,7 @@ def main() -> int:
 
         say("People answer: the archive is done, the letters are answered")
         child("people_answer")
-        sys.stdout.write(f"{len(list((PLACE / 'mail').iterdir()))} letters were sent, one for each deletion: {PLACE / 'mail'}\n")
+        sys.stdout.write(f"{len(list((PLACE / 'mail').glob('*.eml')))} letters were sent, one for each deletion: {PLACE / 'mail'}\n")
 
         say("Vendors take their time: sixteen days pass, jobs finish, every erasure is verified")
         (PLACE / "sandboxes.json").write_text(json.dumps(list(urls.values())))

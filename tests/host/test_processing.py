@@ -1163,7 +1163,7 @@ def test_activity_is_short_and_newest_first(world: World) -> None:
     host.processing.run(case)
     lines = [(line.actor, line.text) for line in host.processing.panel(case).activity]
     assert lines == [
-        ("connector:toy", "Searched Toy again: nothing is left"),
+        ("connector:toy", "Searched Toy again: nothing is left of what was deleted"),
         ("connector:toy", "Deleted from Toy"),
         (AMY, "Delete 1 source: Toy"),
         (AMY, "Accepted the request"),

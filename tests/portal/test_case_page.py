@@ -371,17 +371,20 @@ def test_the_closed_page_and_the_history(agent: Client, host: Host) -> None:
     assert re.findall(r"<title>(.*?)</title>", history) == [f"History of {number} – Example GmbH"]
 
 
-def test_the_closed_page_of_a_copy(agent: Client, host: Host, inbox: Inbox) -> None:
-    """When each data source gave its part and who says so, what was left out in review, and whether the person has fetched it."""
+def test_the_closed_page_of_a_copy(agent: Client, signed_in_as: Callable[[Role], Client], host: Host, inbox: Inbox) -> None:
+    """When each data source gave its part and who says so, with their note, what was left out in review, and whether the person has fetched it."""
     number = host.submit(asked(type="copy"))
     host.workflow.accept(number, by=BY, sources=["shop", "cabinet"])
     host.processing.search(number)
     host.processing.give_free(number, ["shop"], by=BY)
     host.processing.run(number)
-    host.processing.mark_done(number, "cabinet", by=BY, result="elsewhere")
+    host.processing.mark_done(number, "cabinet", by=BY, result="elsewhere", note="handed over on the fourth floor")
     host.delivery.generate(number, by=BY)
     host.workflow.finish(number, by=BY)
     host.replies.close(number, by=BY, revision=host.workflow.get(number).revision)
+    assert "Note: handed over on the fourth floor" in agent.get(f"/requests/{number}").text
+    assert "Note: handed over on the fourth floor" in agent.get(f"/requests/{number}/history").text
+    assert "fourth floor" not in signed_in_as(Role.READ_ONLY).get(f"/requests/{number}").text
 
     def rows() -> list[str]:
         page = agent.get(f"/requests/{number}").text
@@ -390,7 +393,7 @@ def test_the_closed_page_of_a_copy(agent: Client, host: Host, inbox: Inbox) -> N
 
     shop, cabinet, paper = sorted(rows(), key=lambda row: ("Left out" in row, "Person agent" in row))
     assert re.fullmatch(r".* Collected \d+ \w+ \d{4}, \d\d:\d\d UTC The vendor", shop)
-    assert re.fullmatch(r".* Answered separately \d+ \w+ \d{4}, \d\d:\d\d UTC Person agent", cabinet)
+    assert re.fullmatch(r".* Answered separately \d+ \w+ \d{4}, \d\d:\d\d UTC Person agent Note: handed over on the fourth floor", cabinet)
     assert re.fullmatch(r".* Left out in review – –", paper)
     assert "Not fetched yet. The link ends" in " ".join(re.sub(r"<[^>]+>", " ", agent.get(f"/requests/{number}").text).split())
     assert re.search(r"can be used once, until \d+ \w+ \d{4}\.", inbox.texts[-1])

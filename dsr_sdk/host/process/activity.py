@@ -49,7 +49,7 @@ _LINES = {
     "data.exported": "Collected from {title}",
     "opt_out.opted_out": "Opted out at {title}",
     "opt_out.failed": "Opting out failed at {title}",
-    "erasure.verified": "Searched {title} again: nothing is left",
+    "erasure.verified": "Searched {title} again: nothing is left of what was deleted",
     "erasure.reappeared": "Found again at {title} after deletion",
     "stage.process": "Accepted the request",
     "identity.added": "Added an identifier",

@@ -334,7 +334,7 @@ class _Reader:
             if planned.row.standing is Standing.FOUND and not copied:
                 return SourceState.FOUND, detail, False
             if planned.row.standing is Standing.NOTHING_FOUND and state is SourceState.REAPPEARED:
-                return SourceState.DONE, "searched again: nothing is left", True
+                return SourceState.DONE, "searched again: nothing is left of what was deleted", True
         return state, detail, True
 
     def _searched(self, name: str, planned: Planned | None, tasks: Sequence[Task]) -> tuple[SourceState, str]:

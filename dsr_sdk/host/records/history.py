@@ -99,6 +99,7 @@ class History:
         agents: Everybody who has done something about it, in the order of their first deed.
         deletions: Of a deletion request: when each data source's data was deleted.
         results: Of any request: when each data source gave its result, and who says so.
+        notes: What people wrote when they marked a data source as done: (data source, note). Personal data, empty unless asked for.
         left_out: Data sources that somebody left out in review: slug and title.
         handed: What became of the copy; None where none was offered.
         verified: Whether the chain of its events is unbroken and agrees with how the case stands.
@@ -114,6 +115,7 @@ class History:
     verified: bool
     problems: tuple[str, ...] = ()
     results: tuple[Deletion, ...] = ()
+    notes: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     left_out: tuple[tuple[str, str], ...] = ()
     handed: Handed | None = None
 
@@ -156,8 +158,9 @@ class Histories(Desk):
             titles = {row.source: row.title for row in sources}
             entries = list(audit.export(connection, case))
             said = self._said(connection, case)
+        notes: tuple[tuple[str, str], ...] = ()
         if personal and not current.shredded:
-            said = self._opened(case)
+            said, notes = self._opened(case), self._notes(case)
         events = tuple(_event(entry, titles) for entry in entries)
         problems = _problems(current, entries)
         return History(
@@ -170,9 +173,16 @@ class Histories(Desk):
             verified=not problems,
             problems=problems,
             results=_results(current, sources, events),
+            notes=notes,
             left_out=tuple((name, title_of(self.host, name)) for name in _left_out(sources, events)),
             handed=_handed(events),
         )
+
+    def _notes(self, number: str) -> tuple[tuple[str, str], ...]:
+        with self.reading() as connection:
+            found = self.ledger.tasks.of(connection, [number])
+        marked = (task for task in found if task.action in ("email", "manual") and isinstance(task.payload, dict))
+        return tuple((task.source, str(task.payload["note"])) for task in marked if task.payload.get("note"))
 
     def of_host(self, limit: int) -> list[HistoryEvent]:
         """See `Records.host_events`."""

@@ -57,7 +57,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "erase.retained": "Data is retained at {source} ({resource}).",
     "opt_out.opted_out": "The person was opted out at {source} ({resource}).",
     "data.exported": "Data was collected from {source} ({resource}, {records} records).",
-    "erasure.verified": "{source} was searched again: nothing is left.",
+    "erasure.verified": "{source} was searched again: nothing is left of what was deleted.",
     "erasure.reappeared": "{source} was searched again: {count} found after the deletion.",
     "find.failed": "{source} could not be searched ({error}).",
     "verify.failed": "{source} could not be searched again after the deletion ({error}).",

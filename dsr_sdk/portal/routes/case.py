@@ -74,7 +74,7 @@ def render(request: Request, session: Session, case: Case, *, status: int = 200,
     elif stage == "reply":
         context |= reply_of(request, session, case)
     else:
-        context["history"] = host.records.history(case.number)
+        context["history"] = host.records.history(case.number, personal=bool(context["person"]))
         context["reply"] = host.replies.get(case.number) if context["person"] else None
     return page(request, f"case/{stage}.html", status=status, error=error, draft=message, **context)
 
