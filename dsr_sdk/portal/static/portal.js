@@ -39,6 +39,11 @@
     }
   });
 
+  // What asks before it is done must be seen whole: its button may stand at the window's lower edge.
+  document.addEventListener("toggle", (event) => {
+    if (event.target.matches && event.target.matches("details.confirm[open]")) event.target.lastElementChild.scrollIntoView({ block: "nearest" });
+  }, true);
+
   // Escape closes what asks first, and gives the focus back to its button.
   document.addEventListener("keydown", (event) => {
     const open = event.key === "Escape" && event.target.closest && event.target.closest("details.confirm[open]");
