@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ _FEW = 10
 """Mails between two looks whether to end: each may cost a timeout."""
 
 
-class Rounds:
+class Rounds(ABC):
     """The thread. `start` and `stop` once each.
 
     Args:
@@ -49,9 +50,9 @@ class Rounds:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
+    @abstractmethod
     def steps(self) -> Sequence[Step]:
         """What a round does."""
-        raise NotImplementedError
 
     @property
     def rounds(self) -> int:
