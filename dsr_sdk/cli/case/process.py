@@ -23,6 +23,8 @@ SourceName = Annotated[str, typer.Argument(metavar="SOURCE", help="A data source
 SourceNames = Annotated[list[str] | None, typer.Argument(metavar="SOURCE", help="Data sources of the case; all when left out.", show_default=False)]
 Wait = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Stay for what is put off, or comes due: a vendor's job, a retry.")]
 
+Why = Annotated[str, typer.Option("--reason", help="Why; at least 10 characters, kept sealed. - reads it from standard input.", show_default=False)]
+
 
 def register(group: typer.Typer) -> None:
     """Add the commands."""
@@ -220,7 +222,7 @@ def override(
     ctx: typer.Context,
     case: CaseNumber,
     source: SourceName,
-    reason: Annotated[str, typer.Option(help="Why; at least 10 characters, kept sealed. - reads it from standard input.", show_default=False)],
+    reason: Why,
     by: By = "",
     json: Json = False,
 ) -> None:
@@ -235,7 +237,7 @@ def go_on(
     ctx: typer.Context,
     case: CaseNumber,
     source: SourceName,
-    reason: Annotated[str, typer.Option(help="Why; at least 10 characters, kept sealed. - reads it from standard input.", show_default=False)],
+    reason: Why,
     by: By = "",
     json: Json = False,
 ) -> None:
